@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Build the C parts with CMake, then the cffi bindings against them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from setuptools import setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r"VERSION (\d+\.\d+\.\d+) LANGUAGES", (ROOT / "CMakeLists.txt").read_text())[1]
+
+
+class CMakeBuildExt(build_ext):
+    """Run CMake for libdpcap_vm.a, libdpcap_ring.a and, with DPDK's headers, libdpcap_shim.so."""
+
+    def run(self) -> None:
+        build = (ROOT / "build" / "cmake").resolve()
+        build.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["cmake", "-S", str(ROOT), "-B", str(build), "-G", "Ninja"], check=True)
+        subprocess.run(["cmake", "--build", str(build)], check=True)
+        for ext in self.extensions:
+            ext.library_dirs += [str(build / "shim" / "vm"), str(build / "shim" / "ring")]
+            # Relinked whenever the C code changed.
+            ext.depends += [str(p) for p in build.glob("shim/*/*.a")]
+        super().run()
+        self._copy_plugin(build / "shim" / "dpdk" / "libdpcap_shim.so")
+
+    def _copy_plugin(self, plugin: Path) -> None:
+        package = ROOT / "src" / "dpcap" if self.inplace or self.editable_mode else Path(self.build_lib) / "dpcap"
+        native = package / "_native"
+        native.mkdir(parents=True, exist_ok=True)
+        if plugin.exists():
+            # A new inode: the old file may be mapped by a running application.
+            temporary = native / (plugin.name + ".new")
+            shutil.copy2(plugin, temporary)
+            temporary.replace(native / plugin.name)
+
+
+setup(
+    version=VERSION,
+    cmdclass={"build_ext": CMakeBuildExt},
+    cffi_modules=[
+        "ubpf_host/_vm_build.py:ffi",
+        "filters/_pcap_build.py:ffi",
+        "capture/_ring_build.py:ffi",
+    ],
+)

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The control protocol between dpcap and the shim: datagrams on a
+ * SOCK_SEQPACKET unix socket, "dpcap.<pid>.sock" in the EAL runtime directory of
+ * the application (/var/run/dpdk/<file-prefix>/).
+ *
+ * The connection is the capture: when it closes, the shim takes the hooks out.
+ * This header is read by the C compiler and by cffi: declarations and plain
+ * #defines only.
+ *
+ *   client                              shim
+ *     | -- HELLO ------------------------> |
+ *     | <------------------------- INFO -- |
+ *     | -- PORTS ------------------------> |
+ *     | <--------------- PORT, one each -- |
+ *     | <-------------------------- END -- |
+ *     | -- ATTACH + memfd of program ----> |
+ *     | <---- RING + memfd, one a queue -- |    later: RING for a queue that appears
+ *     | <-------------------------- END -- |
+ *     | -- close ------------------------> |    hooks out
+ *
+ * Any request may be answered by ERROR instead. The memfd of a program holds
+ * n_insns instructions of 8 bytes, then rodata_size bytes of read-only tables.
+ */
+#ifndef DPCAP_PROTO_H
+#define DPCAP_PROTO_H
+
+#include <stdint.h>
+
+#define DPCAP_PROTO_MAGIC 0x70616364 /* "dcap" in memory */
+#define DPCAP_PROTO_VERSION 1
+#define DPCAP_MAX_PORTS 32
+#define DPCAP_NAME_SIZE 64
+#define DPCAP_ERROR_SIZE 4096
+
+enum dpcap_msg_type {
+	DPCAP_MSG_HELLO = 1,
+	DPCAP_MSG_INFO = 2,
+	DPCAP_MSG_PORTS = 3,
+	DPCAP_MSG_PORT = 4,
+	DPCAP_MSG_ATTACH = 5,
+	DPCAP_MSG_RING = 6,
+	DPCAP_MSG_END = 7,
+	DPCAP_MSG_ERROR = 8
+};
+
+/* Starts every message. */
+struct dpcap_msg_hdr {
+	uint32_t magic;
+	uint16_t version;
+	uint16_t type;
+	uint32_t size; /* bytes of the whole message, this header included */
+	uint32_t seq;  /* of the request; replies repeat it, later events carry 0 */
+};
+
+struct dpcap_msg_info {
+	struct dpcap_msg_hdr hdr;
+	uint32_t pid; /* as the application sees itself */
+	uint32_t primary; /* 1: primary process, 0: secondary */
+	uint32_t jit; /* 1: the JIT works on this machine */
+	uint32_t reserved;
+	char dpdk_version[DPCAP_NAME_SIZE];
+	char shim_version[DPCAP_NAME_SIZE];
+	char app_name[DPCAP_NAME_SIZE];
+};
+
+struct dpcap_msg_port {
+	struct dpcap_msg_hdr hdr;
+	uint16_t port;
+	uint16_t n_rx_queues;
+	uint16_t n_tx_queues;
+	uint16_t started;
+	uint8_t mac[6];
+	uint16_t mtu;
+	uint64_t speed; /* bit/s, 0: unknown */
+	char name[DPCAP_NAME_SIZE];   /* device name: net_pcap0, 0000:03:00.0 */
+	char driver[DPCAP_NAME_SIZE];
+};
+
+#define DPCAP_DIRECTION_IN 1
+#define DPCAP_DIRECTION_OUT 2
+
+#define DPCAP_ENGINE_JIT 0
+#define DPCAP_ENGINE_INTERP 1
+
+struct dpcap_attach_port {
+	uint16_t port;
+	uint16_t reserved;
+	uint32_t interface_id; /* pcapng interface id for this port's packets */
+};
+
+struct dpcap_msg_attach {
+	struct dpcap_msg_hdr hdr;
+	uint32_t snaplen;    /* bytes kept of a packet, 1..262144 */
+	uint32_t directions; /* DPCAP_DIRECTION_* or'ed */
+	uint32_t engine;     /* DPCAP_ENGINE_* */
+	uint32_t n_insns;
+	uint32_t rodata_size;
+	uint32_t n_ports;
+	uint64_t ring_size; /* bytes of data for each ring, rounded up; 0: default */
+	struct dpcap_attach_port ports[DPCAP_MAX_PORTS];
+};
+
+struct dpcap_msg_ring {
+	struct dpcap_msg_hdr hdr;
+	uint16_t port;
+	uint16_t queue;
+	uint32_t direction;
+	uint32_t interface_id;
+	uint32_t reserved;
+	uint64_t memfd_size;
+};
+
+struct dpcap_msg_end {
+	struct dpcap_msg_hdr hdr;
+	uint32_t count; /* PORT or RING messages that went before */
+	uint32_t reserved;
+};
+
+struct dpcap_msg_error {
+	struct dpcap_msg_hdr hdr;
+	int32_t code; /* errno */
+	uint32_t reserved;
+	char text[DPCAP_ERROR_SIZE]; /* one line, then where it helps a log */
+};
+
+#endif /* DPCAP_PROTO_H */

@@ -1,0 +1,1 @@
+int dpcap_vm_placeholder(void); int dpcap_vm_placeholder(void){return 0;}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A loaded program, as the parts of the VM share it. Not part of the API. */
+#ifndef DPCAP_VM_PROG_H
+#define DPCAP_VM_PROG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "dpcap_vm.h"
+
+/* Text for the user: why a program was refused. Writes past the end are dropped. */
+struct dpcap_vm_log {
+	char *text; /* may be NULL */
+	size_t size;
+	size_t used;
+};
+
+__attribute__((format(printf, 2, 3)))
+void dpcap_vm_log_printf(struct dpcap_vm_log *log, const char *format, ...);
+
+/* What the verifier learned about one instruction. */
+struct dpcap_vm_insn_aux {
+	bool reachable;
+	bool jump_target;
+	bool function_start; /* entry of the program or of a local function */
+};
+
+struct dpcap_vm_prog {
+	struct dpcap_insn *insns;
+	uint32_t n_insns;
+	enum dpcap_vm_prog_type type;
+	uint64_t mem_size;
+	uint8_t *rodata; /* read-only pages */
+	uint32_t rodata_size;
+
+	/* Filled by the verifier. */
+	struct dpcap_vm_insn_aux *aux; /* n_insns of them */
+	uint32_t stack_used;	       /* bytes of the deepest chain of frames; 0: none */
+
+	/* Filled by the JIT. */
+	void *jit_code;
+	size_t jit_size;
+	dpcap_vm_fn jit_entry;
+	void *burst_code;
+	size_t burst_size;
+	dpcap_vm_burst_fn burst_entry;
+};
+
+/* Prove memory safety and termination. 0, or -EINVAL with the reason in the log. */
+int dpcap_vm_verify(struct dpcap_vm_prog *prog, struct dpcap_vm_log *log);
+
+#endif /* DPCAP_VM_PROG_H */
