@@ -57,6 +57,63 @@ enum dpcap_vm_prog_type {
 	DPCAP_VM_MEMORY = 1,
 };
 
+/*
+ * What a helper's argument has to be. The verifier checks every call against it;
+ * nothing is checked when the program runs.
+ */
+enum dpcap_vm_arg {
+	DPCAP_VM_ARG_NONE = 0, /* not used: the last arguments of a helper that takes fewer than 5 */
+	DPCAP_VM_ARG_SCALAR,   /* any number, no pointer */
+	DPCAP_VM_ARG_MAP,      /* a map, loaded by the 64-bit immediate load with source 5 */
+	/* Initialised memory that holds a key or a value of the map in an argument before it. */
+	DPCAP_VM_ARG_MAP_KEY,
+	DPCAP_VM_ARG_MAP_VALUE,
+	/* Memory whose size in bytes is the next argument. */
+	DPCAP_VM_ARG_MEM,	   /* initialised: stack, packet, map value, read-only table */
+	DPCAP_VM_ARG_MEM_WRITABLE, /* the helper fills it: stack, map value, DPCAP_VM_MEMORY */
+	DPCAP_VM_ARG_SIZE,	   /* size of the argument before it, at least 1 */
+	DPCAP_VM_ARG_SIZE_OR_ZERO,
+};
+
+/* What a helper leaves in r0. */
+enum dpcap_vm_ret {
+	DPCAP_VM_RET_SCALAR = 0,
+	DPCAP_VM_RET_MAP_VALUE_OR_NULL, /* a writable value of the map in its first DPCAP_VM_ARG_MAP */
+};
+
+/* A function of the host that programs call by number. */
+struct dpcap_vm_helper {
+	uint32_t id; /* imm of the call instruction */
+	uint8_t ret; /* enum dpcap_vm_ret */
+	uint8_t args[5]; /* enum dpcap_vm_arg, r1 to r5 */
+	const char *name; /* for the verifier's log */
+	uint64_t (*function)(uint64_t r1, uint64_t r2, uint64_t r3, uint64_t r4, uint64_t r5);
+};
+
+enum dpcap_vm_map_type {
+	DPCAP_VM_MAP_ARRAY = 0,
+	DPCAP_VM_MAP_PERCPU_ARRAY = 1, /* one array for each lcore */
+	DPCAP_VM_MAP_HASH = 2,
+	DPCAP_VM_MAP_LRU_HASH = 3,
+	DPCAP_VM_MAP_RING = 4, /* no keys; max_entries: its size in bytes */
+};
+
+#define DPCAP_VM_MAP_NAME_SIZE 32
+
+/* The shape of a map. */
+struct dpcap_vm_map_def {
+	char name[DPCAP_VM_MAP_NAME_SIZE];
+	uint32_t type; /* enum dpcap_vm_map_type */
+	uint32_t key_size; /* bytes; arrays: 4 */
+	uint32_t value_size; /* bytes; ring: 0 */
+	uint32_t max_entries;
+	uint32_t read_only; /* programs may not write its values (.rodata) */
+};
+
+struct dpcap_vm_map;
+
+const struct dpcap_vm_map_def *dpcap_vm_map_def(const struct dpcap_vm_map *map);
+
 struct dpcap_vm_load_attr {
 	const struct dpcap_insn *insns;
 	uint32_t n_insns;
@@ -69,6 +126,19 @@ struct dpcap_vm_load_attr {
 	 */
 	const void *rodata;
 	uint32_t rodata_size;
+	/*
+	 * Helpers that the program may call (the array is copied; names and functions
+	 * have to outlive the program), in any order, no id twice.
+	 */
+	const struct dpcap_vm_helper *helpers;
+	uint32_t n_helpers;
+	/*
+	 * Maps that the program uses (the array is copied; the maps have to outlive the
+	 * program). Map i of the 64-bit immediate load with source 5 is maps[i]; with
+	 * source 6 and imm i + 1 the value of the array map maps[i] at offset next_imm.
+	 */
+	struct dpcap_vm_map *const *maps;
+	uint32_t n_maps;
 };
 
 struct dpcap_vm_prog;

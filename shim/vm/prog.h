@@ -32,6 +32,10 @@ struct dpcap_vm_prog {
 	uint64_t mem_size;
 	uint8_t *rodata; /* read-only pages */
 	uint32_t rodata_size;
+	struct dpcap_vm_helper *helpers; /* n_helpers of them */
+	uint32_t n_helpers;
+	struct dpcap_vm_map **maps; /* n_maps of them */
+	uint32_t n_maps;
 
 	/* Filled by the verifier. */
 	struct dpcap_vm_insn_aux *aux; /* n_insns of them */
