@@ -1,1 +1,0 @@
-int dpcap_ring_placeholder(void); int dpcap_ring_placeholder(void){return 0;}
