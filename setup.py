@@ -31,7 +31,9 @@ class CMakeBuildExt(build_ext):
         self._copy_plugin(build / "shim" / "dpdk" / "libdpcap_shim.so")
 
     def _copy_plugin(self, plugin: Path) -> None:
-        package = ROOT / "src" / "dpcap" if self.inplace or self.editable_mode else Path(self.build_lib) / "dpcap"
+        package = (
+            ROOT / "src" / "dpcap" if self.inplace or self.editable_mode else Path(self.build_lib) / "dpcap"
+        )
         native = package / "_native"
         native.mkdir(parents=True, exist_ok=True)
         if plugin.exists():

@@ -1,1 +1,2 @@
 # SPDX-License-Identifier: BSD-3-Clause
+"""The eBPF virtual machine from Python: instructions, assembler, programs, engines."""
