@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""libpcap's compiler, and its interpreter as the reference for ours."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from dpcap.filters._pcap import ffi, lib
+from dpcap.filters.cbpf import Insn, Program, to_bytes
+from dpcap.filters.errors import FilterError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: What a filter made by tcpdump returns for a match: its default snapshot length.
+SNAPLEN: Final = 262144
+
+# One lock for everything that touches libpcap's static data: the grammar was not
+# reentrant before 1.8, and bpf_image() returns a static buffer.
+_lock = threading.Lock()
+
+# libpcap walks the blocks of a program recursively. From this many characters on
+# that takes a thread with a stack of its own; pages never touched cost nothing.
+_BIG_EXPRESSION: Final = 16384
+_BIG_STACK: Final = 512 << 20
+
+
+def version() -> str:
+    """The library's own description of itself: ``libpcap version 1.10.3 (...)``."""
+    return str(ffi.string(lib.pcap_lib_version()).decode())
+
+
+def compile_cbpf(expression: str, *, optimize: bool = True) -> Program:
+    """Compile a pcap-filter(7) expression for Ethernet, as tcpdump does.
+
+    Not validated yet: ``protochain`` gives backward jumps. Raises FilterError with
+    libpcap's message; locate() finds the place.
+    """
+    if "\0" in expression:
+        raise FilterError("a filter expression cannot contain a NUL character", expression)
+    if len(expression) < _BIG_EXPRESSION:
+        return _compile(expression, optimize)
+    return _on_big_stack(lambda: _compile(expression, optimize))
+
+
+def _compile(expression: str, optimize: bool) -> Program:
+    with _lock:
+        handle = lib.pcap_open_dead(lib.DLT_EN10MB, SNAPLEN)
+        if handle == ffi.NULL:
+            raise MemoryError
+        program = ffi.new("struct bpf_program *")
+        try:
+            text = expression.encode("utf-8", "surrogateescape")
+            if lib.pcap_compile(handle, program, text, optimize, lib.PCAP_NETMASK_UNKNOWN) != 0:
+                message = ffi.string(lib.pcap_geterr(handle)).decode("utf-8", "replace")
+                raise FilterError(" ".join(message.split()), expression)
+            raw = ffi.unpack(program.bf_insns, program.bf_len)
+            result = tuple(Insn(i.code, i.jt, i.jf, i.k) for i in raw)
+            lib.pcap_freecode(program)
+            return result
+        finally:
+            lib.pcap_close(handle)
+
+
+def _on_big_stack(work: Callable[[], Program]) -> Program:
+    results: list[Program] = []
+    errors: list[Exception] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except Exception as error:  # noqa: BLE001: handed to the caller's thread
+            errors.append(error)
+
+    previous = threading.stack_size(_BIG_STACK)
+    try:
+        thread = threading.Thread(target=run, name="dpcap-libpcap")
+        thread.start()
+    finally:
+        threading.stack_size(previous)
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def format_text(program: Program) -> str:
+    """As tcpdump -d: one line an instruction, printed by libpcap itself."""
+    with _lock:
+        raw = _array(program)
+        return "".join(ffi.string(lib.bpf_image(raw + i, i)).decode() + "\n" for i in range(len(program)))
+
+
+class Oracle:
+    """libpcap's interpreter on one program: what every translation is compared with.
+
+    It trusts the program: pass one that libpcap compiled or cbpf.validate() passed.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self._insns = _array(program)
+
+    def run(self, packet: Any, wirelen: int | None = None) -> int:
+        """The program's return value for a packet (anything with the buffer protocol)."""
+        data = ffi.from_buffer(packet)
+        return int(lib.bpf_filter(self._insns, data, len(data) if wirelen is None else wirelen, len(data)))
+
+    @property
+    def address(self) -> int:
+        """The ``struct bpf_insn`` array, for callers in C."""
+        return int(ffi.cast("uintptr_t", self._insns))
+
+
+def _array(program: Program) -> Any:
+    array = ffi.new("struct bpf_insn[]", len(program))
+    ffi.buffer(array)[:] = to_bytes(program)
+    return array
