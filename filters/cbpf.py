@@ -157,8 +157,8 @@ def _validate_jump(program: Program, pc: int) -> None:
     for offset in offsets:
         if offset >= 1 << 31:
             raise FilterError(
-                f"cBPF instruction {pc}: jumps back to {pc + 1 + offset - (1 << 32)}: loops, which libpcap makes "
-                "for 'protochain', cannot be compiled (use 'proto', which looks at the first header)"
+                f"cBPF instruction {pc}: jumps back to {pc + 1 + offset - (1 << 32)}: loops, which libpcap "
+                "makes for 'protochain', cannot be compiled (use 'proto', which looks at the first header)"
             )
         if pc + 1 + offset >= len(program):
             raise FilterError(f"cBPF instruction {pc}: jumps past the last instruction")

@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from dpcap.filters._pcap import ffi, lib
+
 from dpcap.filters.cbpf import Insn, Program, to_bytes
 from dpcap.filters.errors import FilterError
 
@@ -64,25 +65,14 @@ def _compile(expression: str, optimize: bool) -> Program:
 
 
 def _on_big_stack(work: Callable[[], Program]) -> Program:
-    results: list[Program] = []
-    errors: list[Exception] = []
-
-    def run() -> None:
-        try:
-            results.append(work())
-        except Exception as error:  # noqa: BLE001: handed to the caller's thread
-            errors.append(error)
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 (slow to import, rarely needed)
 
     previous = threading.stack_size(_BIG_STACK)
     try:
-        thread = threading.Thread(target=run, name="dpcap-libpcap")
-        thread.start()
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(work).result()
     finally:
         threading.stack_size(previous)
-    thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]
 
 
 def format_text(program: Program) -> str:

@@ -51,10 +51,8 @@ def locate(error: FilterError) -> FilterError:
     expression = error.expression
     if expression is None or error.place is not None:
         return error
-    if _SYNTAX_ERROR in error.message:
-        place = _syntax_error(expression)
-    else:
-        place = _named(error.message, expression)
+    is_syntax = _SYNTAX_ERROR in error.message
+    place = _syntax_error(expression) if is_syntax else _named(error.message, expression)
     return FilterError(error.message, expression, place)
 
 
