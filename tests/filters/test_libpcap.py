@@ -98,6 +98,14 @@ def test_long_expressions_do_not_exhaust_the_stack():
     assert len(program) > 5000
 
 
+def outcome(expression):
+    """The program in C on one line, or the error's one line."""
+    try:
+        return cbpf.format_c(libpcap.compile_cbpf(expression, optimize=False)).replace("\n", " ")
+    except FilterError as error:
+        return error.message
+
+
 @pytest.mark.parametrize(
     "expression", ["(" * 20000 + "ip", "not " * 20000 + "ip", "\xff\udcff", "ip\n and\ttcp"]
 )
