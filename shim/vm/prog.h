@@ -18,12 +18,18 @@ struct dpcap_vm_log {
 __attribute__((format(printf, 2, 3)))
 void dpcap_vm_log_printf(struct dpcap_vm_log *log, const char *format, ...);
 
-/* What the verifier learned about one instruction. */
+/* Frames of local calls at most, the program's own included. */
+#define DPCAP_VM_MAX_FRAMES 8
+
+/* What is known about one instruction. */
 struct dpcap_vm_insn_aux {
-	bool reachable;
-	bool jump_target;
-	bool function_start; /* entry of the program or of a local function */
+	bool reachable;	     /* verifier */
+	bool jump_target;    /* structure check */
+	bool function_start; /* structure check: entry of the program or of a local function */
+	bool second_slot;    /* structure check: the upper half of a 64-bit immediate load */
 };
+
+struct dpcap_vm_op;
 
 struct dpcap_vm_prog {
 	struct dpcap_insn *insns;
@@ -37,9 +43,11 @@ struct dpcap_vm_prog {
 	struct dpcap_vm_map **maps; /* n_maps of them */
 	uint32_t n_maps;
 
-	/* Filled by the verifier. */
+	/* Filled by the structure check and the verifier. */
 	struct dpcap_vm_insn_aux *aux; /* n_insns of them */
 	uint32_t stack_used;	       /* bytes of the deepest chain of frames; 0: none */
+
+	struct dpcap_vm_op *ops; /* for the interpreter, n_insns of them */
 
 	/* Filled by the JIT. */
 	void *jit_code;
@@ -50,7 +58,23 @@ struct dpcap_vm_prog {
 	dpcap_vm_burst_fn burst_entry;
 };
 
+/*
+ * Check what can be seen without following the program: known instructions with
+ * their unused fields zero, registers, targets of jumps and calls. Everything after
+ * it relies on that. 0, or -EINVAL with the reason in the log.
+ */
+int dpcap_vm_check_structure(struct dpcap_vm_prog *prog, struct dpcap_vm_log *log);
+
 /* Prove memory safety and termination. 0, or -EINVAL with the reason in the log. */
 int dpcap_vm_verify(struct dpcap_vm_prog *prog, struct dpcap_vm_log *log);
+
+/* Decode the program for the interpreter. */
+void dpcap_vm_interp_prepare(struct dpcap_vm_prog *prog);
+
+/* The number that a 64-bit immediate load leaves in its register: an address, except for source 0. */
+uint64_t dpcap_vm_lddw_value(const struct dpcap_vm_prog *prog, const struct dpcap_insn *insn);
+
+/* The helper of this id, NULL if the program may not call one. */
+const struct dpcap_vm_helper *dpcap_vm_find_helper(const struct dpcap_vm_prog *prog, uint64_t id);
 
 #endif /* DPCAP_VM_PROG_H */

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The interpreter's form of an instruction. Not part of the API. */
+#ifndef DPCAP_VM_INTERP_H
+#define DPCAP_VM_INTERP_H
+
+#include <stdint.h>
+
+/*
+ * One slot for each slot of the program, so that distances stay what they are.
+ * The handler replaces opcode and all fields that only select an operation.
+ */
+struct dpcap_vm_op {
+	const void *handler; /* label in the interpreter */
+	uint8_t dst;
+	uint8_t src;
+	int16_t offset;
+	int32_t imm;
+};
+
+#endif /* DPCAP_VM_INTERP_H */
