@@ -116,11 +116,10 @@ publish(struct dpcap_clock *clock, uint64_t ticks, uint64_t ns, uint64_t mult)
 	const uint32_t next = atomic_load_explicit(&clock->generation, memory_order_relaxed) + 1;
 	struct dpcap_clock_line *line = &clock->line[next & 1];
 
-	/* Nobody may see these before the generation that took the line out of use. */
-	atomic_thread_fence(memory_order_release);
-	atomic_store_explicit(&line->base_ticks, ticks, memory_order_relaxed);
-	atomic_store_explicit(&line->base_ns, ns, memory_order_relaxed);
-	atomic_store_explicit(&line->mult, mult, memory_order_relaxed);
+	/* release: nobody sees them before the generation that took this line out of use */
+	atomic_store_explicit(&line->base_ticks, ticks, memory_order_release);
+	atomic_store_explicit(&line->base_ns, ns, memory_order_release);
+	atomic_store_explicit(&line->mult, mult, memory_order_release);
 	atomic_store_explicit(&clock->generation, next, memory_order_release);
 }
 

@@ -108,10 +108,10 @@ dpcap_clock_to_ns(const struct dpcap_clock *clock, uint64_t ticks)
 		generation = atomic_load_explicit(&clock->generation, memory_order_acquire);
 		const struct dpcap_clock_line *line = &clock->line[generation & 1];
 
-		base_ticks = atomic_load_explicit(&line->base_ticks, memory_order_relaxed);
-		base_ns = atomic_load_explicit(&line->base_ns, memory_order_relaxed);
-		mult = atomic_load_explicit(&line->mult, memory_order_relaxed);
-		atomic_thread_fence(memory_order_acquire);
+		/* acquire: the generation is looked at again after them */
+		base_ticks = atomic_load_explicit(&line->base_ticks, memory_order_acquire);
+		base_ns = atomic_load_explicit(&line->base_ns, memory_order_acquire);
+		mult = atomic_load_explicit(&line->mult, memory_order_acquire);
 	} while (__builtin_expect(
 		atomic_load_explicit(&clock->generation, memory_order_relaxed) != generation, 0));
 	return base_ns + (uint64_t)(((__int128)(int64_t)(ticks - base_ticks) * (int64_t)mult) >> DPCAP_CLOCK_SHIFT);

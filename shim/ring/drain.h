@@ -80,7 +80,7 @@ struct dpcap_drain_ring_stats {
 	uint64_t packets;  /* written */
 	uint64_t bytes;	   /* of blocks written */
 	uint64_t pending;  /* bytes published and not yet written */
-	uint64_t late_packets; /* written after a younger one of another ring */
+	uint64_t late_packets; /* written after a younger one */
 	uint64_t first_ns; /* time of the first and the newest packet written, 0: none */
 	uint64_t last_ns;
 };
