@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+SHB, IDB, ISB, EPB = 0x0A0D0D0A, 1, 5, 6
+EPB_DROPCOUNT, ISB_IFDROP, ISB_OSDROP = 4, 5, 7
 DIRECTIONS = {1: "in", 2: "out"}
 
 
@@ -71,6 +74,58 @@ def capinfos(path: Path) -> dict[str, str]:
     """Return what capinfos says about a file: its table of names and values."""
     rows = (line.partition(":") for line in _run("capinfos", "-M", path).splitlines())
     return {name.strip(): value.strip() for name, _, value in rows}
+
+
+def blocks(path: Path) -> list[tuple[int, bytes]]:
+    """Return type and body of each block of a pcapng; fail when the file does not end with a whole block."""
+    data = path.read_bytes()
+    found, at = [], 0
+    while at < len(data):
+        assert at + 12 <= len(data), f"{len(data) - at} stray bytes at the end"
+        kind, length = struct.unpack_from("<II", data, at)
+        assert length % 4 == 0, f"block at {at} has length {length}"
+        assert at + length <= len(data), f"the last block (at {at}) is cut"
+        assert struct.unpack_from("<I", data, at + length - 4)[0] == length, f"block at {at}: lengths differ"
+        found.append((kind, data[at + 8 : at + length - 4]))
+        at += length
+    return found
+
+
+def options(data: bytes) -> dict[int, bytes]:
+    """Return the options of a block by their code."""
+    found, at = {}, 0
+    while at + 4 <= len(data):
+        code, length = struct.unpack_from("<HH", data, at)
+        if code == 0:
+            break
+        found[code] = data[at + 4 : at + 4 + length]
+        at += 4 + (length + 3 & ~3)
+    return found
+
+
+def drop_counts(path: Path) -> tuple[int, int]:
+    """Return how many packets were lost: by the packets after each gap, and by the statistics at the end."""
+    by_gaps, by_interface = 0, {}
+    for kind, body in blocks(path):
+        if kind == EPB:
+            (caplen,) = struct.unpack_from("<I", body, 12)
+            gap = options(body[20 + (caplen + 3 & ~3) :]).get(EPB_DROPCOUNT)
+            by_gaps += int.from_bytes(gap or b"", "little")
+        elif kind == ISB:
+            (interface,) = struct.unpack_from("<I", body)
+            lost = options(body[12:])
+            by_interface[interface] = sum(
+                int.from_bytes(lost.get(c, b""), "little") for c in (ISB_IFDROP, ISB_OSDROP)
+            )
+    return by_gaps, sum(by_interface.values())
+
+
+def assert_whole(path: Path) -> None:
+    """Fail unless a capture was closed in order: SHB first, whole blocks, statistics last."""
+    kinds = [kind for kind, _ in blocks(path)]
+    assert kinds[0] == SHB
+    assert kinds[-1] == ISB
+    assert IDB in kinds
 
 
 def tcpdump_count(path: Path, expression: str) -> int:

@@ -36,11 +36,12 @@ class HugePages:
 
     Pages that the pool lacks are added, and taken away at the end. The mount holds a reservation, so that
     two runs never count on the same pages. Where that fails, `eal_args` falls back to --in-memory (pages are
-    there, mounting is not allowed) or --no-huge, and `note` says why.
+    there, mounting is not allowed, or `mount` is false) or --no-huge, and `note` says why.
     """
 
-    def __init__(self, megabytes: int) -> None:
+    def __init__(self, megabytes: int, *, mount: bool = True) -> None:
         self.megabytes = megabytes
+        self._wants_mount = mount
         self.note = ""
         self.eal_args: list[str] = []
         self.folder: Path | None = None
@@ -74,7 +75,10 @@ class HugePages:
                 self._added = max(0, _read("nr_hugepages") - before)
                 if self._added < missing:
                     raise OSError(f"the kernel found {self._added} of {missing} pages")
-            self._mount()
+            if self._wants_mount:
+                self._mount()
+            else:
+                self.eal_args = ["--in-memory"]
         if self.folder:
             reserved = f", {self._added} of them reserved for this" if self._added else ""
             self.note = f"{pages} hugepages of {PAGE_MB} MB{reserved}"

@@ -133,7 +133,9 @@ class Testpmd:
     def _until_prompt(self, start: int = 0) -> bytes:
         while (end := self.log.find(PROMPT, start)) < 0:
             if not self._read(PATIENCE):
-                raise TestpmdError(f"testpmd ended with {self._process.wait()}:\n{self.text}")
+                # What it died of comes last.
+                last = "\n".join(self.text.splitlines()[-12:])
+                raise TestpmdError(f"testpmd ended with {self._process.wait()}:\n{last}")
         return bytes(self.log[start:end])
 
     def command(self, text: str) -> str:
