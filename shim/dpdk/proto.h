@@ -2,7 +2,8 @@
 /*
  * The control protocol between dpcap and the shim: datagrams on a
  * SOCK_SEQPACKET unix socket, "dpcap.<pid>.sock" in the EAL runtime directory of
- * the application (/var/run/dpdk/<file-prefix>/).
+ * the application (/var/run/dpdk/<file-prefix>/), <pid> as the application sees
+ * itself. The application's user and root may connect.
  *
  * The connection is the capture: when it closes, the shim takes the hooks out.
  * This header is read by the C compiler and by cffi: declarations and plain
@@ -19,8 +20,15 @@
  *     | <-------------------------- END -- |
  *     | -- close ------------------------> |    hooks out
  *
- * Any request may be answered by ERROR instead. The memfd of a program holds
- * n_insns instructions of 8 bytes, then rodata_size bytes of read-only tables.
+ * Any request may be answered by ERROR instead. After an ERROR for a message that
+ * makes no sense (EPROTO, EMSGSIZE) the shim closes the connection; after any other
+ * the session goes on. One session attaches once.
+ *
+ * The memfd of a program holds n_insns instructions of 8 bytes, then rodata_size
+ * bytes of read-only tables. Reserved fields are 0.
+ *
+ * A port that is closed closes its rings (dpcap_ring_shm.closed); a device that
+ * takes its id later gets new ones, announced by RING with sequence number 0.
  */
 #ifndef DPCAP_PROTO_H
 #define DPCAP_PROTO_H
@@ -32,6 +40,10 @@
 #define DPCAP_MAX_PORTS 32
 #define DPCAP_NAME_SIZE 64
 #define DPCAP_ERROR_SIZE 4096
+
+/* Limits of one session. */
+#define DPCAP_MAX_RODATA (16 << 20)   /* bytes */
+#define DPCAP_MAX_RING_SIZE (1 << 28) /* bytes of data of one ring */
 
 enum dpcap_msg_type {
 	DPCAP_MSG_HELLO = 1,
@@ -77,6 +89,10 @@ struct dpcap_msg_port {
 	char driver[DPCAP_NAME_SIZE];
 };
 
+/* struct dpcap_msg_info.primary */
+#define DPCAP_PROCESS_SECONDARY 0
+#define DPCAP_PROCESS_PRIMARY 1
+
 #define DPCAP_DIRECTION_IN 1
 #define DPCAP_DIRECTION_OUT 2
 
@@ -89,14 +105,24 @@ struct dpcap_attach_port {
 	uint32_t interface_id; /* pcapng interface id for this port's packets */
 };
 
+/*
+ * A program's result is the number of bytes to keep of the packet, 0 for none. With
+ * this flag every result but 0 means snaplen bytes, as all compiled expressions
+ * return: only then can the hook run the program's burst entry, which tells no more
+ * than yes or no.
+ */
+#define DPCAP_ATTACH_WHOLE 1
+
 struct dpcap_msg_attach {
 	struct dpcap_msg_hdr hdr;
+	uint32_t flags;	     /* DPCAP_ATTACH_* or'ed */
 	uint32_t snaplen;    /* bytes kept of a packet, 1..262144 */
 	uint32_t directions; /* DPCAP_DIRECTION_* or'ed */
 	uint32_t engine;     /* DPCAP_ENGINE_* */
 	uint32_t n_insns;
 	uint32_t rodata_size;
 	uint32_t n_ports;
+	uint32_t reserved;
 	uint64_t ring_size; /* bytes of data for each ring, rounded up; 0: default */
 	struct dpcap_attach_port ports[DPCAP_MAX_PORTS];
 };

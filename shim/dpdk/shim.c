@@ -1,1 +1,0 @@
-int dpcap_shim_placeholder(void); int dpcap_shim_placeholder(void){return 0;}
