@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The hot path. Per burst and session: run the filter over the packets, and only
+ * when some match read the time once, copy those into the ring as EPBs, publish once.
+ * No lock, no system call, no allocation; nothing is written but the session's ring,
+ * the scratch memory of the queue and the counters.
+ */
+#include <string.h>
+
+#include "epb.h"
+#include "frame.h"
+#include "hooks.h"
+#include "proto.h"
+#include "queue.h"
+
+struct dpcap_clock hooks_clock;
+
+#define ETHERNET_ADDRESS_MASK 0x0000ffffffffffffULL
+
+/* epb_flags, bits 2-4: how the port came to receive the frame. */
+static inline uint32_t
+reception_type(const uint8_t *data, uint32_t len, uint64_t mac)
+{
+	uint64_t destination;
+
+	if (len < sizeof(destination))
+		return 0;
+	memcpy(&destination, data, sizeof(destination));
+	destination &= ETHERNET_ADDRESS_MASK;
+	if (destination == ETHERNET_ADDRESS_MASK)
+		return DPCAP_EPB_BROADCAST;
+	if (destination & 1)
+		return DPCAP_EPB_MULTICAST;
+	if (mac == 0)
+		return 0;
+	return destination == mac ? DPCAP_EPB_UNICAST : DPCAP_EPB_PROMISCUOUS;
+}
+
+#define RX_CSUM_MASK (RTE_MBUF_F_RX_IP_CKSUM_MASK | RTE_MBUF_F_RX_L4_CKSUM_MASK)
+#define RX_CSUM_GOOD (RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD)
+#define TX_CSUM_PENDING (RTE_MBUF_F_TX_IP_CKSUM | RTE_MBUF_F_TX_L4_MASK)
+
+static inline uint32_t
+packet_flags(const struct sink *sink, const struct rte_mbuf *m, const struct frame *frame, bool rx)
+{
+	uint32_t flags = 0;
+
+	if (rx) {
+		flags = reception_type(frame->data, frame->len,
+				       atomic_load_explicit(&sink->mac, memory_order_relaxed));
+		if ((m->ol_flags & RX_CSUM_MASK) == RX_CSUM_GOOD)
+			flags |= DPCAP_EPB_CSUM_VALID;
+	} else {
+		if (m->ol_flags & TX_CSUM_PENDING)
+			flags |= DPCAP_EPB_CSUM_NOT_READY;
+		if (m->ol_flags & RTE_MBUF_F_TX_TCP_SEG)
+			flags |= DPCAP_EPB_TSO;
+	}
+	return flags;
+}
+
+static inline uint64_t
+run_filter(const struct sink *sink, const struct frame *frame)
+{
+	if (__builtin_expect(sink->jit != NULL, 1))
+		return sink->jit(frame->data, frame->len, frame->wirelen, sink->meta);
+	/* The verifier has proved that a packet program does not write to it. */
+	return dpcap_vm_interp(sink->prog, (void *)(uintptr_t)frame->data, frame->len, frame->wirelen,
+			       sink->meta);
+}
+
+/* Open the burst in the ring; returns its time. */
+static inline uint64_t
+open_burst(struct sink *sink)
+{
+	dpcap_ring_begin(sink->ring);
+	return dpcap_ring_stamp(sink->ring, dpcap_clock_now(&hooks_clock));
+}
+
+static inline void
+put_packet(struct sink *sink, const struct rte_mbuf *m, const struct frame *frame, uint64_t keep,
+	   uint64_t ts_ns, bool rx)
+{
+	struct dpcap_epb epb = {
+		.ts_ns = ts_ns,
+		.caplen = dpcap_epb_caplen(sink->ring, frame->len),
+		.origlen = frame->wirelen,
+		.flags = packet_flags(sink, m, frame, rx),
+		.hash = m->hash.rss,
+		.has_hash = rx && (m->ol_flags & RTE_MBUF_F_RX_RSS_HASH) != 0,
+	};
+
+	if (!sink->whole && keep < epb.caplen)
+		epb.caplen = (uint32_t)keep;
+	dpcap_epb_put(sink->ring, &epb, frame->data);
+}
+
+/* Up to DPCAP_VM_MAX_BURST packets whose bytes lie in the mbufs as they are on the wire. */
+static inline void
+plain_burst(struct sink *sink, struct rte_mbuf *const *pkts, uint16_t n, bool rx)
+{
+	uint64_t matched = sink->burst((void *const *)pkts, n, sink->meta);
+	uint64_t ts_ns;
+
+	if (__builtin_expect(matched == 0, 1))
+		return;
+	ts_ns = open_burst(sink);
+	for (; matched != 0; matched &= matched - 1) {
+		const struct rte_mbuf *m = pkts[__builtin_ctzll(matched)];
+		struct frame frame = frame_plain(m);
+
+		put_packet(sink, m, &frame, UINT64_MAX, ts_ns, rx);
+	}
+	dpcap_ring_publish(sink->ring);
+}
+
+/* Packets of any make, one by one. */
+static void
+mixed_burst(struct sink *sink, struct queue_ctx *ctx, struct rte_mbuf *const *pkts, uint16_t n, bool rx)
+{
+	const uint64_t tag_flags = rx ? FRAME_RX_TAGS : FRAME_TX_TAGS;
+	bool open = false;
+	uint64_t ts_ns = 0;
+	uint16_t i;
+
+	for (i = 0; i < n; i++) {
+		struct frame frame = frame_is_plain(pkts[i], tag_flags)
+			? frame_plain(pkts[i])
+			: frame_linearise(pkts[i], tag_flags, ctx->scratch, QUEUE_SCRATCH_SIZE);
+		uint64_t keep = run_filter(sink, &frame);
+
+		if (keep == 0)
+			continue;
+		if (!open)
+			ts_ns = open_burst(sink);
+		open = true;
+		put_packet(sink, pkts[i], &frame, keep, ts_ns, rx);
+	}
+	if (open)
+		dpcap_ring_publish(sink->ring);
+}
+
+static inline void
+run_sink(struct sink *sink, struct queue_ctx *ctx, struct rte_mbuf *const *pkts, uint16_t n, bool rx)
+{
+	const uint64_t tag_flags = rx ? FRAME_RX_TAGS : FRAME_TX_TAGS;
+	uint16_t chunk;
+
+	dpcap_ring_received(sink->ring, n);
+	for (; n > 0; pkts += chunk, n -= chunk) {
+		chunk = n < DPCAP_VM_MAX_BURST ? n : DPCAP_VM_MAX_BURST;
+		if (sink->burst != NULL && frame_all_plain(pkts, chunk, tag_flags))
+			plain_burst(sink, pkts, chunk, rx);
+		else
+			mixed_burst(sink, ctx, pkts, chunk, rx);
+	}
+}
+
+static inline void
+run_queue(struct queue_ctx *ctx, struct rte_mbuf *const *pkts, uint16_t n, bool rx)
+{
+	const struct hook_set *set = queue_enter(ctx);
+	uint32_t i;
+
+	if (set == NULL)
+		return;
+	for (i = 0; i < set->n; i++)
+		run_sink(set->sinks[i], ctx, pkts, n, rx);
+	queue_leave(ctx);
+}
+
+uint16_t
+hooks_rx(uint16_t port, uint16_t queue, struct rte_mbuf **pkts, uint16_t n, uint16_t max, void *ctx)
+{
+	(void)port;
+	(void)queue;
+	(void)max;
+	/* Runs on empty polls too. */
+	if (n != 0)
+		run_queue(ctx, pkts, n, true);
+	return n;
+}
+
+uint16_t
+hooks_tx(uint16_t port, uint16_t queue, struct rte_mbuf **pkts, uint16_t n, void *ctx)
+{
+	(void)port;
+	(void)queue;
+	if (n != 0)
+		run_queue(ctx, pkts, n, false);
+	return n;
+}

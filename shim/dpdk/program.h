@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A client's program: read from its memfd, verified, translated, shared by its sinks. */
+#ifndef DPCAP_PROGRAM_H
+#define DPCAP_PROGRAM_H
+
+#include <stddef.h>
+
+#include "dpcap_vm.h"
+#include "proto.h"
+
+struct program {
+	struct dpcap_vm_prog *vm;
+	dpcap_vm_fn jit;	 /* NULL: interpreter */
+	dpcap_vm_burst_fn burst; /* NULL: one packet at a time */
+	unsigned int references; /* counted by the control thread alone */
+};
+
+/*
+ * Make a program of what the request says, out of the memfd. Returns 0 with one
+ * reference in *out, or a negative errno with the reason, and where it helps the
+ * verifier's log, in text. The memfd may be changed or cut by its owner at any time.
+ */
+int program_load(const struct dpcap_msg_attach *attach, int memfd, struct program **out, char *text,
+		 size_t text_size);
+
+struct program *program_get(struct program *program);
+
+/* Give a reference back. No lcore may be able to run the program after the last. */
+void program_put(struct program *program);
+
+#endif /* DPCAP_PROGRAM_H */

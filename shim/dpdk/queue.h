@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a hook finds when it runs: one context for each (port, queue, direction),
+ * never freed, with the set of sessions that look at this queue behind one pointer.
+ *
+ *   rte_eth callback ──► struct queue_ctx ──set──► struct hook_set ──► struct sink
+ *                        for ever                  immutable           one session's view
+ *
+ * It is RCU with a reader that is an lcore and must not pay for a fence:
+ *
+ *   lcore                                   control thread
+ *     in_use++ (odd: inside)                  set = the new set
+ *     read set, use what it points to         membarrier(): every running lcore has
+ *     in_use++ (even: outside)                  executed a full barrier after the store
+ *                                             read in_use: even, or later different:
+ *                                               nobody uses the old set; free it
+ *
+ * Whoever entered before the barrier has its odd count visible after it; whoever
+ * enters afterwards sees the new set. A lcore that is preempted inside keeps the old
+ * set alive for as long as that takes: no sleep stands in for a grace period.
+ */
+#ifndef DPCAP_QUEUE_H
+#define DPCAP_QUEUE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "dpcap_vm.h"
+#include "ring.h"
+
+struct queue_ctx;
+struct rte_eth_rxtx_callback;
+
+/* What one session takes from one queue. */
+struct sink {
+	dpcap_vm_burst_fn burst; /* NULL: packets are run one by one */
+	dpcap_vm_fn jit;	 /* NULL: interpreter */
+	const struct dpcap_vm_prog *prog;
+	struct dpcap_ring_writer *ring;
+	uint64_t meta;	      /* r4 of the program */
+	_Atomic uint64_t mac; /* of the port, first octet lowest; 0: not known */
+	bool whole;	      /* a result other than 0 keeps snaplen bytes */
+
+	/* Of the control thread. */
+	struct queue_ctx *ctx;
+	struct session *session;
+	struct program *program; /* one reference to it */
+	struct sink *next;	 /* of the session */
+};
+
+struct hook_set {
+	uint32_t n;
+	struct sink *sinks[];
+};
+
+struct queue_ctx {
+	_Alignas(64) struct hook_set *_Atomic set; /* NULL: nobody looks */
+	_Atomic uint64_t in_use;		   /* written by the lcore alone; odd: inside */
+	uint8_t *scratch; /* QUEUE_SCRATCH_SIZE bytes, for the lcore inside */
+	uint32_t direction; /* DPCAP_DIRECTION_* */
+	uint16_t port;
+	uint16_t queue;
+
+	/* Of the control thread. */
+	const struct rte_eth_rxtx_callback *callback; /* as installed, NULL: not */
+	struct queue_ctx *next;			      /* of all contexts */
+};
+
+/* The longest packet put together from segments: jumbo, LRO and TSO included. */
+#define QUEUE_SCRATCH_SIZE (256 << 10)
+
+/* Register for membarrier(2). To be called before the first lcore enters a hook. */
+void queue_init(void);
+
+/* Find or make the context. NULL: out of memory. */
+struct queue_ctx *queue_ctx_get(uint16_t port, uint16_t queue, uint32_t direction);
+
+/* All contexts, linked by next. */
+struct queue_ctx *queue_first(void);
+
+/* Publish the context's set with the sink added (0 or -ENOMEM) or taken out. */
+int queue_add(struct queue_ctx *ctx, struct sink *sink);
+void queue_remove(struct queue_ctx *ctx, struct sink *sink);
+
+/*
+ * Call release(object) when no lcore can hold what was unpublished from ctx before
+ * this call. Never blocks: queue_reclaim() does the work.
+ */
+void queue_retire(struct queue_ctx *ctx, void (*release)(void *), void *object);
+
+/*
+ * Release what is safe by now; one membarrier for all that was retired since the
+ * last call. Returns the number of objects still waiting for an lcore to leave.
+ */
+unsigned int queue_reclaim(void);
+
+/* In a forked child: the hooks must not write into rings that the parent owns. */
+void queue_abandon_after_fork(void);
+
+/* Set when membarrier(2) does not work here: then the lcores fence for themselves. */
+extern bool queue_lcore_fences;
+
+/*
+ * The lcore's side. Returns the set to use until queue_leave(), or NULL when nobody
+ * looks; then nothing was entered.
+ */
+static inline struct hook_set *
+queue_enter(struct queue_ctx *ctx)
+{
+	struct hook_set *set;
+	uint64_t count;
+
+	if (atomic_load_explicit(&ctx->set, memory_order_relaxed) == NULL)
+		return NULL;
+	count = atomic_load_explicit(&ctx->in_use, memory_order_relaxed);
+	atomic_store_explicit(&ctx->in_use, count + 1, memory_order_relaxed);
+	if (__builtin_expect(queue_lcore_fences, 0))
+		atomic_thread_fence(memory_order_seq_cst);
+	else
+		atomic_signal_fence(memory_order_seq_cst); /* membarrier is the other half */
+	set = atomic_load_explicit(&ctx->set, memory_order_acquire);
+	if (__builtin_expect(set == NULL, 0))
+		atomic_store_explicit(&ctx->in_use, count + 2, memory_order_release);
+	return set;
+}
+
+static inline void
+queue_leave(struct queue_ctx *ctx)
+{
+	uint64_t count = atomic_load_explicit(&ctx->in_use, memory_order_relaxed);
+
+	atomic_store_explicit(&ctx->in_use, count + 1, memory_order_release);
+}
+
+#endif /* DPCAP_QUEUE_H */

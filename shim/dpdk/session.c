@@ -1,0 +1,488 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "dpdk_api.h"
+#include "message.h"
+#include "outbox.h"
+#include "ports.h"
+#include "program.h"
+#include "session.h"
+
+/* Shared memory of all rings of a session, at most. */
+#define MAX_SESSION_MEMORY (1ULL << 30)
+/* Rings are as large as DPCAP_RING_DEFAULT_SIZE until all of them take this much; then
+ * smaller, down to MIN_DEFAULT_RING: many large rings do not fit the cache. */
+#define DEFAULT_SESSION_MEMORY (64ULL << 20)
+#define MIN_DEFAULT_RING (512ULL << 10)
+
+/* A port that the session captures. */
+struct session_port {
+	uint32_t generation; /* of the device; 0: there was none */
+	uint16_t n_rings[2]; /* queues that have a ring, for each direction */
+};
+
+struct session {
+	int fd;
+	bool greeted; /* HELLO was seen */
+	bool over;    /* closes as soon as the outbox is empty */
+	struct outbox outbox;
+	struct program *program; /* NULL: not attached */
+	struct dpcap_msg_attach attach;
+	struct session_port ports[DPCAP_MAX_PORTS];
+	struct sink *sinks;
+	uint64_t ring_size;   /* bytes of data of each ring */
+	uint64_t ring_memory; /* bytes of all rings */
+};
+
+struct session *
+session_new(int fd)
+{
+	struct session *s = calloc(1, sizeof(*s));
+
+	if (s == NULL) {
+		close(fd);
+		return NULL;
+	}
+	s->fd = fd;
+	outbox_init(&s->outbox, fd);
+	return s;
+}
+
+/* ---- Sending ---------------------------------------------------------------- */
+
+/* Fill in the header and send; takes fd over. An error ends the session. */
+static int
+reply(struct session *s, void *message, uint16_t type, size_t size, uint32_t seq, int fd)
+{
+	int err;
+
+	dpcap_message_header(message, type, (uint32_t)size, seq);
+	err = outbox_send(&s->outbox, message, size, fd);
+	if (err != 0) {
+		outbox_clear(&s->outbox);
+		s->over = true;
+	}
+	return err;
+}
+
+static void
+reply_end(struct session *s, uint32_t seq, uint32_t count)
+{
+	struct dpcap_msg_end end = { .count = count };
+
+	reply(s, &end, DPCAP_MSG_END, sizeof(end), seq, -1);
+}
+
+static void
+reply_error(struct session *s, uint32_t seq, int err, const char *text)
+{
+	struct dpcap_msg_error error = { .code = -err };
+
+	snprintf(error.text, sizeof(error.text), "%s", text);
+	reply(s, &error, DPCAP_MSG_ERROR, sizeof(error), seq, -1);
+}
+
+/* ---- HELLO and PORTS -------------------------------------------------------- */
+
+static void
+handle_hello(struct session *s, uint32_t seq)
+{
+	struct dpcap_msg_info info = {
+		.pid = (uint32_t)getpid(),
+		.primary = dpdk.rte_eal_process_type() == RTE_PROC_PRIMARY ? DPCAP_PROCESS_PRIMARY
+									   : DPCAP_PROCESS_SECONDARY,
+#if defined(__x86_64__)
+		.jit = 1,
+#endif
+	};
+
+	snprintf(info.dpdk_version, sizeof(info.dpdk_version), "%s", dpdk.rte_version());
+	snprintf(info.shim_version, sizeof(info.shim_version), "%s", DPCAP_VERSION);
+	snprintf(info.app_name, sizeof(info.app_name), "%s", program_invocation_short_name);
+	s->greeted = true;
+	reply(s, &info, DPCAP_MSG_INFO, sizeof(info), seq, -1);
+}
+
+static void
+handle_ports(struct session *s, uint32_t seq)
+{
+	uint32_t count = 0;
+	uint16_t port;
+
+	for (port = ports_next(0); port != UINT16_MAX; port = ports_next(port + 1u)) {
+		struct dpcap_msg_port message = { 0 };
+
+		if (ports_describe(port, &message) != 0)
+			continue; /* closed meanwhile */
+		if (reply(s, &message, DPCAP_MSG_PORT, sizeof(message), seq, -1) != 0)
+			return;
+		count++;
+	}
+	reply_end(s, seq, count);
+}
+
+/* ---- Sinks ------------------------------------------------------------------ */
+
+/* No lcore knows the sink any more. */
+static void
+release_sink(void *object)
+{
+	struct sink *sink = object;
+
+	dpcap_ring_close(sink->ring);
+	dpcap_ring_destroy(sink->ring);
+	program_put(sink->program);
+	free(sink);
+}
+
+static void
+remove_sink(struct session *s, struct sink *sink)
+{
+	queue_remove(sink->ctx, sink);
+	s->ring_memory -= dpcap_ring_memfd_size(sink->ring);
+	queue_retire(sink->ctx, release_sink, sink);
+}
+
+static void
+remove_port_sinks(struct session *s, uint16_t port)
+{
+	struct sink **link = &s->sinks;
+
+	while (*link != NULL) {
+		struct sink *sink = *link;
+
+		if (sink->ctx->port == port) {
+			*link = sink->next;
+			remove_sink(s, sink);
+		} else {
+			link = &sink->next;
+		}
+	}
+}
+
+static int
+announce_ring(struct session *s, const struct sink *sink, uint32_t interface_id, uint32_t seq)
+{
+	struct dpcap_msg_ring message = {
+		.port = sink->ctx->port,
+		.queue = sink->ctx->queue,
+		.direction = sink->ctx->direction,
+		.interface_id = interface_id,
+		.memfd_size = dpcap_ring_memfd_size(sink->ring),
+	};
+	int fd = fcntl(dpcap_ring_fd(sink->ring), F_DUPFD_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	return reply(s, &message, DPCAP_MSG_RING, sizeof(message), seq, fd);
+}
+
+/* Start to capture on one queue. Returns 0 or a negative errno. */
+static int
+add_sink(struct session *s, const struct dpcap_attach_port *port, struct queue_ctx *ctx, uint32_t seq)
+{
+	const struct dpcap_ring_params params = {
+		.data_size = s->ring_size,
+		.interface_id = port->interface_id,
+		.port = ctx->port,
+		.queue = ctx->queue,
+		.direction = ctx->direction,
+		.snaplen = s->attach.snaplen,
+	};
+	struct sink *sink;
+	int err;
+
+	if (s->ring_memory + s->ring_size > MAX_SESSION_MEMORY)
+		return -ENOSPC;
+	sink = aligned_alloc(_Alignof(struct sink), sizeof(*sink));
+	if (sink == NULL)
+		return -ENOMEM;
+	*sink = (struct sink){
+		.burst = s->program->burst,
+		.jit = s->program->jit,
+		.prog = s->program->vm,
+		.ring = dpcap_ring_create(&params),
+		.meta = (uint64_t)ctx->port << DPCAP_VM_META_PORT_SHIFT |
+			(uint64_t)ctx->queue << DPCAP_VM_META_QUEUE_SHIFT | ctx->direction,
+		.mac = ports_mac(ctx->port),
+		.whole = (s->attach.flags & DPCAP_ATTACH_WHOLE) != 0,
+		.ctx = ctx,
+		.program = program_get(s->program),
+	};
+	if (sink->ring == NULL) {
+		err = -errno;
+		goto fail;
+	}
+	err = announce_ring(s, sink, port->interface_id, seq);
+	if (err != 0)
+		goto fail;
+	err = queue_add(ctx, sink);
+	if (err != 0)
+		goto fail;
+	s->ring_memory += dpcap_ring_memfd_size(sink->ring);
+	sink->next = s->sinks;
+	s->sinks = sink;
+	return 0;
+fail:
+	dpcap_ring_destroy(sink->ring);
+	program_put(sink->program);
+	free(sink);
+	return err;
+}
+
+/* ---- Following ports -------------------------------------------------------- */
+
+/* Sinks for the queues of one port and direction that have none. Returns their number. */
+static int
+extend_port(struct session *s, const struct dpcap_attach_port *port, struct session_port *state,
+	    uint32_t direction, uint32_t seq)
+{
+	uint16_t *n_rings = &state->n_rings[direction == DPCAP_DIRECTION_OUT];
+	uint16_t n_queues = ports_hook(port->port, direction);
+	int added = 0;
+
+	for (; *n_rings < n_queues; (*n_rings)++, added++) {
+		struct queue_ctx *ctx = queue_ctx_get(port->port, *n_rings, direction);
+		int err = ctx == NULL ? -ENOMEM : add_sink(s, port, ctx, seq);
+
+		if (err != 0)
+			return err;
+	}
+	return added;
+}
+
+/* Bring the sinks of all ports up to date. Returns the number added or a negative errno. */
+static int
+follow_ports(struct session *s, uint32_t seq)
+{
+	static const uint32_t directions[] = { DPCAP_DIRECTION_IN, DPCAP_DIRECTION_OUT };
+	int total = 0;
+
+	for (uint32_t i = 0; i < s->attach.n_ports; i++) {
+		const struct dpcap_attach_port *port = &s->attach.ports[i];
+		struct session_port *state = &s->ports[i];
+		uint32_t generation = ports_generation(port->port);
+
+		if (generation != state->generation) {
+			remove_port_sinks(s, port->port);
+			*state = (struct session_port){ .generation = generation };
+		}
+		for (unsigned int d = 0; generation != 0 && d < 2; d++) {
+			int added = 0;
+
+			if (s->attach.directions & directions[d])
+				added = extend_port(s, port, state, directions[d], seq);
+			if (added < 0)
+				return added;
+			total += added;
+		}
+	}
+	for (struct sink *sink = s->sinks; sink != NULL; sink = sink->next)
+		atomic_store_explicit(&sink->mac, ports_mac(sink->ctx->port), memory_order_relaxed);
+	return total;
+}
+
+bool
+session_follow_ports(struct session *s)
+{
+	int err = s->program == NULL ? 0 : follow_ports(s, 0);
+
+	if (err < 0)
+		reply_error(s, 0, err, "cannot capture on a new queue: out of memory or descriptors");
+	return !s->over || !outbox_is_empty(&s->outbox);
+}
+
+/* ---- ATTACH ----------------------------------------------------------------- */
+
+static void
+detach(struct session *s)
+{
+	while (s->sinks != NULL) {
+		struct sink *sink = s->sinks;
+
+		s->sinks = sink->next;
+		remove_sink(s, sink);
+	}
+	program_put(s->program);
+	s->program = NULL;
+}
+
+/* The size of each ring, when the client leaves it to the shim. */
+static uint64_t
+default_ring_size(const struct dpcap_msg_attach *attach)
+{
+	uint64_t size = DPCAP_RING_DEFAULT_SIZE;
+	uint32_t n_rings = 0;
+
+	for (uint32_t i = 0; i < attach->n_ports; i++) {
+		if (attach->directions & DPCAP_DIRECTION_IN)
+			n_rings += ports_hook(attach->ports[i].port, DPCAP_DIRECTION_IN);
+		if (attach->directions & DPCAP_DIRECTION_OUT)
+			n_rings += ports_hook(attach->ports[i].port, DPCAP_DIRECTION_OUT);
+	}
+	while (size * n_rings > DEFAULT_SESSION_MEMORY && size > MIN_DEFAULT_RING)
+		size /= 2;
+	return size;
+}
+
+/* Returns 0, or a negative errno with the reason in text. */
+static int
+attach(struct session *s, const struct dpcap_msg_attach *request, int memfd, char *text, size_t text_size)
+{
+	int err;
+
+	snprintf(text, text_size, "this session is attached already");
+	if (s->program != NULL)
+		return -EALREADY;
+	for (uint32_t i = 0; i < request->n_ports; i++)
+		if (ports_generation(request->ports[i].port) == 0) {
+			snprintf(text, text_size, "port %u: no such port", request->ports[i].port);
+			return -ENODEV;
+		}
+	err = program_load(request, memfd, &s->program, text, text_size);
+	if (err != 0)
+		return err;
+
+	s->attach = *request;
+	s->ring_memory = 0;
+	s->ring_size = request->ring_size != 0 ? request->ring_size : default_ring_size(request);
+	memset(s->ports, 0, sizeof(s->ports));
+	err = follow_ports(s, request->hdr.seq);
+	if (err < 0) {
+		snprintf(text, text_size, "cannot make the rings (%llu bytes each): %s",
+			 (unsigned long long)s->ring_size, strerror(-err));
+		detach(s);
+		return err;
+	}
+	reply_end(s, request->hdr.seq, (uint32_t)err);
+	return 0;
+}
+
+static void
+handle_attach(struct session *s, const struct dpcap_msg_attach *request, int memfd)
+{
+	char text[DPCAP_ERROR_SIZE];
+	int err = attach(s, request, memfd, text, sizeof(text));
+
+	if (err != 0)
+		reply_error(s, request->hdr.seq, err, text);
+}
+
+/* ---- Receiving -------------------------------------------------------------- */
+
+/* More than any request carries, so that a surplus is seen and closed. */
+#define MAX_FDS 4
+
+/* One datagram. Returns its size, 0 at the end of the connection, or a negative errno. */
+static ssize_t
+receive(int socket, void *buffer, size_t size, int *fds, unsigned int *n_fds)
+{
+	union {
+		struct cmsghdr hdr;
+		char space[CMSG_SPACE(MAX_FDS * sizeof(int))];
+	} control;
+	struct iovec iov = { .iov_base = buffer, .iov_len = size };
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
+	};
+	ssize_t n;
+
+	*n_fds = 0;
+	do
+		n = recvmsg(socket, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c != NULL; c = CMSG_NXTHDR(&msg, c)) {
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		*n_fds = (unsigned int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+		memcpy(fds, CMSG_DATA(c), *n_fds * sizeof(int));
+	}
+	return n;
+}
+
+static void
+handle(struct session *s, const void *datagram, size_t size, const int *fds, unsigned int n_fds)
+{
+	struct dpcap_request request;
+	const char *why;
+	int err = dpcap_message_parse(datagram, size, n_fds, &request, &why);
+
+	if (err == 0 && !s->greeted && request.type != DPCAP_MSG_HELLO) {
+		err = -EPROTO;
+		why = "the first request has to be HELLO";
+	}
+	if (err != 0) {
+		reply_error(s, request.seq, err, why);
+		s->over |= dpcap_message_fatal(err);
+		return;
+	}
+	switch (request.type) {
+	case DPCAP_MSG_HELLO:
+		handle_hello(s, request.seq);
+		break;
+	case DPCAP_MSG_PORTS:
+		handle_ports(s, request.seq);
+		break;
+	case DPCAP_MSG_ATTACH:
+		handle_attach(s, &request.attach, fds[0]);
+		break;
+	}
+}
+
+/* One request a call: clients take turns. */
+bool
+session_readable(struct session *s)
+{
+	_Alignas(8) uint8_t datagram[DPCAP_MAX_REQUEST + 1]; /* one more: a longer one shows */
+	int fds[MAX_FDS];
+	unsigned int n_fds;
+	ssize_t n = receive(s->fd, datagram, sizeof(datagram), fds, &n_fds);
+
+	if (n == -EAGAIN)
+		return true;
+	if (n > 0 && !s->over)
+		handle(s, datagram, (size_t)n, fds, n_fds);
+	while (n_fds > 0)
+		close(fds[--n_fds]);
+	return n > 0 && (!s->over || !outbox_is_empty(&s->outbox));
+}
+
+bool
+session_writable(struct session *s)
+{
+	if (outbox_flush(&s->outbox) != 0)
+		return false;
+	return !s->over || !outbox_is_empty(&s->outbox);
+}
+
+bool
+session_wants_write(const struct session *s)
+{
+	return !outbox_is_empty(&s->outbox);
+}
+
+bool
+session_is_attached(const struct session *s)
+{
+	return s->program != NULL;
+}
+
+void
+session_free(struct session *s)
+{
+	detach(s);
+	outbox_clear(&s->outbox);
+	free(s);
+}

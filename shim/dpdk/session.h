@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One connected client. Everything here runs on the control thread and never waits:
+ * what the socket does not take now is queued, within limits.
+ */
+#ifndef DPCAP_SESSION_H
+#define DPCAP_SESSION_H
+
+#include <stdbool.h>
+
+struct session;
+
+/* Take over a connected, non-blocking SOCK_SEQPACKET. NULL: out of memory, fd is closed. */
+struct session *session_new(int fd);
+
+/* Take the session's hooks out; its memory goes when no lcore uses it. Does not close fd. */
+void session_free(struct session *session);
+
+/* The socket can be read (written): false when the session is over. */
+bool session_readable(struct session *session);
+bool session_writable(struct session *session);
+
+/* Whether messages wait for the socket. */
+bool session_wants_write(const struct session *session);
+
+/* Whether it captures: then session_follow_ports() has to be called now and then. */
+bool session_is_attached(const struct session *session);
+
+/* New queues and devices get rings, closed ports close theirs. false: the session is over. */
+bool session_follow_ports(struct session *session);
+
+#endif /* DPCAP_SESSION_H */
