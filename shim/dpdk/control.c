@@ -25,8 +25,8 @@
 #define MAX_SESSIONS 16
 
 /* Milliseconds. */
-#define EAL_POLL_FIRST 10  /* while EAL starts */
-#define EAL_POLL_LAST 200
+#define EAL_POLL_FIRST 5   /* while EAL starts */
+#define EAL_POLL_LAST 50
 #define TICK_ATTACHED 100  /* looks for queues and ports, corrects the clock */
 #define TICK_IDLE 1000	   /* corrects the clock */
 #define RECLAIM_FIRST 1	   /* while an lcore is inside a hook that was taken out */

@@ -42,8 +42,8 @@
 #define DPCAP_ERROR_SIZE 4096
 
 /* Limits of one session. */
-#define DPCAP_MAX_RODATA (16 << 20)   /* bytes */
-#define DPCAP_MAX_RING_SIZE (1 << 28) /* bytes of data of one ring */
+#define DPCAP_MAX_RODATA 16777216      /* bytes: 16 MiB */
+#define DPCAP_MAX_RING_SIZE 268435456 /* bytes of data of one ring: 256 MiB */
 
 enum dpcap_msg_type {
 	DPCAP_MSG_HELLO = 1,
