@@ -30,52 +30,52 @@ def declarations(header: str) -> str:
 RUN = """
 /* A packet of a burst of our own: what a struct dpcap_vm_burst_layout can describe. */
 struct record {
-	uint64_t base;
-	uint32_t wirelen;
-	uint16_t offset;
-	uint16_t len;
+    uint64_t base;
+    uint32_t wirelen;
+    uint16_t offset;
+    uint16_t len;
 };
 
 static uint64_t run_jit(const struct dpcap_vm_prog *prog, void *mem, uint64_t len, uint64_t wirelen,
-			uint64_t meta)
+        uint64_t meta)
 {
-	return dpcap_vm_jit_entry(prog)(mem, len, wirelen, meta);
+    return dpcap_vm_jit_entry(prog)(mem, len, wirelen, meta);
 }
 
 static int jit_burst(struct dpcap_vm_prog *prog)
 {
-	static const struct dpcap_vm_burst_layout layout = {
-		.base = offsetof(struct record, base),
-		.offset = offsetof(struct record, offset),
-		.len = offsetof(struct record, len),
-		.wirelen = offsetof(struct record, wirelen),
-	};
+    static const struct dpcap_vm_burst_layout layout = {
+        .base = offsetof(struct record, base),
+        .offset = offsetof(struct record, offset),
+        .len = offsetof(struct record, len),
+        .wirelen = offsetof(struct record, wirelen),
+    };
 
-	return dpcap_vm_jit_burst(prog, &layout);
+    return dpcap_vm_jit_burst(prog, &layout);
 }
 
 static uint64_t run_burst(const struct dpcap_vm_prog *prog, const struct record *records, uint32_t n,
-			  uint64_t meta)
+        uint64_t meta)
 {
-	void *pointers[DPCAP_VM_MAX_BURST];
+    void *pointers[DPCAP_VM_MAX_BURST];
 
-	for (uint32_t i = 0; i < n; i++)
-		pointers[i] = (void *)&records[i];
-	return dpcap_vm_burst_entry(prog)(pointers, n, meta);
+    for (uint32_t i = 0; i < n; i++)
+        pointers[i] = (void *)&records[i];
+    return dpcap_vm_burst_entry(prog)(pointers, n, meta);
 }
 
 static uint64_t run_burst_interp(const struct dpcap_vm_prog *prog, const struct record *records,
-				 uint32_t n, uint64_t meta)
+        uint32_t n, uint64_t meta)
 {
-	uint64_t accepted = 0;
+    uint64_t accepted = 0;
 
-	for (uint32_t i = 0; i < n; i++) {
-		void *mem = (void *)(uintptr_t)(records[i].base + records[i].offset);
+    for (uint32_t i = 0; i < n; i++) {
+        void *mem = (void *)(uintptr_t)(records[i].base + records[i].offset);
 
-		if (dpcap_vm_interp(prog, mem, records[i].len, records[i].wirelen, meta))
-			accepted |= 1ull << i;
-	}
-	return accepted;
+        if (dpcap_vm_interp(prog, mem, records[i].len, records[i].wirelen, meta))
+        accepted |= 1ull << i;
+    }
+    return accepted;
 }
 """
 
@@ -84,11 +84,10 @@ ffi.cdef(declarations(HEADER.read_text()))
 ffi.cdef(
     """
     struct record { uint64_t base; uint32_t wirelen; uint16_t offset; uint16_t len; };
-    uint64_t run_jit(const struct dpcap_vm_prog *prog, void *mem, uint64_t len, uint64_t wirelen, uint64_t meta);
-    int jit_burst(struct dpcap_vm_prog *prog);
-    uint64_t run_burst(const struct dpcap_vm_prog *prog, const struct record *records, uint32_t n, uint64_t meta);
-    uint64_t run_burst_interp(const struct dpcap_vm_prog *prog, const struct record *records, uint32_t n,
-                              uint64_t meta);
+    uint64_t run_jit(const struct dpcap_vm_prog *, void *mem, uint64_t len, uint64_t wirelen, uint64_t meta);
+    int jit_burst(struct dpcap_vm_prog *);
+    uint64_t run_burst(const struct dpcap_vm_prog *, const struct record *, uint32_t n, uint64_t meta);
+    uint64_t run_burst_interp(const struct dpcap_vm_prog *, const struct record *, uint32_t n, uint64_t meta);
     """
 )
 ffi.set_source(

@@ -13,8 +13,9 @@ import functools
 import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dpcap.ubpf_host import foreign
 from dpcap.ubpf_host._vm import ffi, lib
+
+from dpcap.ubpf_host import foreign
 from dpcap.ubpf_host.errors import EngineError
 
 if TYPE_CHECKING:
@@ -97,12 +98,9 @@ def default() -> str:
 
 def burst_runner(name: str, program: Program) -> Callable[[Any, Any, int, int], int]:
     """The function of ``_vm`` that runs a program over a burst of ``struct record``."""
-    if name == "interp":
-        run: Callable[[Any, Any, int, int], int] = lib.run_burst_interp
-        return run
-    if name != "jit":
+    if name not in ("jit", "interp"):
         raise EngineError(f"{find(name).name} has no bursts: jit and interp have")
-    if not lib.dpcap_vm_burst_entry(program.handle):
+    if name == "jit" and not lib.dpcap_vm_burst_entry(program.handle):
         _prepare(lib.jit_burst(program.handle), "translating the burst loop")
-    run = lib.run_burst
+    run: Callable[[Any, Any, int, int], int] = lib.run_burst if name == "jit" else lib.run_burst_interp
     return run

@@ -41,7 +41,9 @@ def _address(view: Any) -> int:
     return int(ffi.cast("uintptr_t", view))
 
 
-def _with_table_addresses(program: Program, table: ctypes.Array[ctypes.c_char], engine: str) -> list[isa.Item]:
+def _with_table_addresses(
+    program: Program, table: ctypes.Array[ctypes.c_char], engine: str
+) -> list[isa.Item]:
     """The program with the addresses of its table as numbers."""
     items: list[isa.Item] = []
     for item in isa.decode(program.code):
@@ -60,10 +62,17 @@ def _with_table_addresses(program: Program, table: ctypes.Array[ctypes.c_char], 
 
 @functools.cache
 def _ubpf() -> ctypes.CDLL:
-    library = _library([os.environ.get("DPCAP_LIBUBPF", "libubpf.so"), "libubpf.so.1"], "github.com/iovisor/ubpf")
+    library = _library(
+        [os.environ.get("DPCAP_LIBUBPF", "libubpf.so"), "libubpf.so.1"], "github.com/iovisor/ubpf"
+    )
     library.ubpf_create.restype = ctypes.c_void_p
     library.ubpf_destroy.argtypes = [ctypes.c_void_p]
-    library.ubpf_load.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint32, ctypes.POINTER(ctypes.c_char_p)]
+    library.ubpf_load.argtypes = [
+        ctypes.c_void_p,
+        ctypes.c_char_p,
+        ctypes.c_uint32,
+        ctypes.POINTER(ctypes.c_char_p),
+    ]
     library.ubpf_compile.argtypes = [ctypes.c_void_p, ctypes.POINTER(ctypes.c_char_p)]
     library.ubpf_compile.restype = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_void_p, ctypes.c_size_t)
     return library
@@ -147,7 +156,10 @@ _RTE_PROLOGUE = [
 
 @functools.cache
 def _rte_bpf() -> ctypes.CDLL:
-    names = [os.environ.get("DPCAP_LIBRTE_BPF", "librte_bpf.so"), *(f"librte_bpf.so.{v}" for v in range(26, 20, -1))]
+    names = [
+        os.environ.get("DPCAP_LIBRTE_BPF", "librte_bpf.so"),
+        *(f"librte_bpf.so.{v}" for v in range(26, 20, -1)),
+    ]
     library = _library(names, "Debian: librte-bpf23")
     library.rte_bpf_load.argtypes = [ctypes.POINTER(_RteBpfPrm)]
     library.rte_bpf_load.restype = ctypes.c_void_p
@@ -172,15 +184,17 @@ class _RteBpf:
         )
         self.bpf = self.library.rte_bpf_load(ctypes.byref(parameters))
         if not self.bpf:
-            raise EngineError("rte_bpf refused the program (its verifier or its instruction set is not enough)")
+            raise EngineError(
+                "rte_bpf refused the program (its verifier or its instruction set is not enough)"
+            )
         self.jit = _RteBpfJit()
         if self.library.rte_bpf_get_jit(self.bpf, ctypes.byref(self.jit)) != 0 or not self.jit.func:
             raise EngineError("rte_bpf has no JIT for this program")
 
     def __call__(self, view: Any, length: int, wirelen: int, meta: int) -> int:
-        header = b"".join(word.to_bytes(8, "little") for word in (length, wirelen, meta))
-        memory = ctypes.create_string_buffer(_RTE_HEADER + length)
-        memory[:_RTE_HEADER] = header
+        memory = ctypes.create_string_buffer(
+            b"".join(word.to_bytes(8, "little") for word in (length, wirelen, meta)), _RTE_HEADER + length
+        )
         address = ctypes.addressof(memory) + _RTE_HEADER
         ctypes.memmove(address, _address(view), length)
         result = int(self.jit.func(ctypes.addressof(memory)))

@@ -7,11 +7,13 @@ import errno
 import os
 from typing import TYPE_CHECKING, Any
 
-from dpcap.ubpf_host import engines, isa
 from dpcap.ubpf_host._vm import ffi, lib
+
+from dpcap.ubpf_host import engines, isa
 from dpcap.ubpf_host.asm import assemble
 from dpcap.ubpf_host.disasm import disassemble
 from dpcap.ubpf_host.errors import VerifierError
+from dpcap.ubpf_host.helpers import Helper, to_c
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,7 +32,8 @@ class Program:
     ``code`` is bytes (8 for each slot), instructions and labels of :mod:`dpcap.ubpf_host.isa`, or
     assembly text. Programs of kind "packet" get read-only memory whose length they have to check
     before each access; those of kind "memory" get writable memory of exactly ``mem_size`` bytes.
-    ``rodata`` is a read-only table, see :func:`dpcap.ubpf_host.isa.ld_map_value`.
+    ``rodata`` is a read-only table, see :func:`dpcap.ubpf_host.isa.ld_map_value`; ``helpers``
+    are functions that the program may call.
 
     Raises :class:`VerifierError` for a program that cannot be proved safe, ValueError (AsmError,
     EncodeError) for one that cannot be read.
@@ -43,6 +46,7 @@ class Program:
         kind: str = "packet",
         mem_size: int | None = None,
         rodata: Memory = b"",
+        helpers: Sequence[Helper] = (),
     ) -> None:
         if kind not in _KINDS:
             raise ValueError(f"no such kind of program: {kind} (packet, memory)")
@@ -58,10 +62,11 @@ class Program:
         self.kind = kind
         self.mem_size = mem_size
         self.rodata = bytes(rodata)
-        self._handle = self._load()
+        helper_array, self._keep = to_c(helpers)
+        self._handle = self._load(helper_array, len(helpers))
         self._runners: dict[str, engines.Runner] = {}
 
-    def _load(self) -> Any:
+    def _load(self, helpers: Any, n_helpers: int) -> Any:
         insns = ffi.from_buffer("struct dpcap_insn[]", self.code)
         rodata = ffi.from_buffer(self.rodata)
         attr = ffi.new(
@@ -73,6 +78,8 @@ class Program:
                 "mem_size": self.mem_size or 0,
                 "rodata": rodata,
                 "rodata_size": len(self.rodata),
+                "helpers": helpers,
+                "n_helpers": n_helpers,
             },
         )
         handle = ffi.new("struct dpcap_vm_prog **")
@@ -143,7 +150,9 @@ class Program:
             records = ffi.new("struct record[]", len(burst))
             for index, view in enumerate(burst):
                 if len(view) > 0xFFFF:
-                    raise ValueError(f"packet {start + index} has {len(view)} bytes, at most 65535 fit in a burst")
+                    raise ValueError(
+                        f"packet {start + index} has {len(view)} bytes, at most 65535 fit in a burst"
+                    )
                 record = records[index]
                 record.base = int(ffi.cast("uintptr_t", view))
                 record.len = len(view)
