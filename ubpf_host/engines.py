@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dpcap.ubpf_host._vm import ffi, lib
 
-from dpcap.ubpf_host import foreign
 from dpcap.ubpf_host.errors import EngineError
 
 if TYPE_CHECKING:
@@ -54,6 +53,18 @@ def _load_interp(program: Program) -> Runner:
     return functools.partial(lib.dpcap_vm_interp, program.handle)
 
 
+def _load_ubpf(program: Program) -> Runner:
+    from dpcap.ubpf_host.foreign import Ubpf  # noqa: PLC0415 # ctypes costs 10 ms, and few ask for it
+
+    return Ubpf(program)
+
+
+def _load_rte_bpf(program: Program) -> Runner:
+    from dpcap.ubpf_host.foreign import RteBpf  # noqa: PLC0415 # as above
+
+    return RteBpf(program)
+
+
 ENGINES: dict[str, Engine] = {}
 
 
@@ -65,8 +76,8 @@ def register(engine: Engine) -> None:
 for _engine in (
     Engine("jit", "machine code (x86-64)", _load_jit),
     Engine("interp", "the interpreter", _load_interp),
-    Engine("ubpf", "the JIT of libubpf.so", foreign.load_ubpf),
-    Engine("rte_bpf", "the JIT of DPDK's librte_bpf", foreign.load_rte_bpf),
+    Engine("ubpf", "the JIT of libubpf.so", _load_ubpf),
+    Engine("rte_bpf", "the JIT of DPDK's librte_bpf", _load_rte_bpf),
 ):
     register(_engine)
 

@@ -8,10 +8,11 @@ plain 64-bit immediates.
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import functools
 import os
 from typing import TYPE_CHECKING, Any
+
+from dpcap.ubpf_host._vm import ffi
 
 from dpcap.ubpf_host import isa
 from dpcap.ubpf_host.errors import EngineError
@@ -19,8 +20,6 @@ from dpcap.ubpf_host.isa import R1, R2, R3, R4, Insn
 from dpcap.ubpf_host.liveness import arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from dpcap.ubpf_host.program import Program
 
 _ARGUMENT_NAMES = {3: "the length on the wire", 4: "the metadata word"}
@@ -36,8 +35,6 @@ def _library(names: list[str], package: str) -> ctypes.CDLL:
 
 
 def _address(view: Any) -> int:
-    from dpcap.ubpf_host._vm import ffi  # noqa: PLC0415 # foreign engines are rare
-
     return int(ffi.cast("uintptr_t", view))
 
 
@@ -78,7 +75,7 @@ def _ubpf() -> ctypes.CDLL:
     return library
 
 
-class _Ubpf:
+class Ubpf:
     """A program in uBPF's JIT: r1 and r2 are its only arguments."""
 
     def __init__(self, program: Program) -> None:
@@ -100,6 +97,7 @@ class _Ubpf:
             raise EngineError(f"uBPF could not translate the program: {_text(message)}")
 
     def __call__(self, view: Any, length: int, _wirelen: int, _meta: int) -> int:
+        """Run it over the memory."""
         return int(self.function(_address(view), length))
 
     def __del__(self) -> None:
@@ -109,11 +107,6 @@ class _Ubpf:
 
 def _text(message: ctypes.c_char_p) -> str:
     return (message.value or b"no reason given").decode(errors="replace").strip()
-
-
-def load_ubpf(program: Program) -> Callable[[Any, int, int, int], int]:
-    """Make a program ready for uBPF's JIT."""
-    return _Ubpf(program)
 
 
 # ---- DPDK's rte_bpf, rte_bpf.h of 20.11 to 25.11
@@ -168,7 +161,7 @@ def _rte_bpf() -> ctypes.CDLL:
     return library
 
 
-class _RteBpf:
+class RteBpf:
     """A program in rte_bpf's JIT, over a copy of the packet."""
 
     def __init__(self, program: Program) -> None:
@@ -192,6 +185,7 @@ class _RteBpf:
             raise EngineError("rte_bpf has no JIT for this program")
 
     def __call__(self, view: Any, length: int, wirelen: int, meta: int) -> int:
+        """Run it over a copy of the memory."""
         memory = ctypes.create_string_buffer(
             b"".join(word.to_bytes(8, "little") for word in (length, wirelen, meta)), _RTE_HEADER + length
         )
@@ -205,8 +199,3 @@ class _RteBpf:
     def __del__(self) -> None:
         if getattr(self, "bpf", None):
             self.library.rte_bpf_destroy(self.bpf)
-
-
-def load_rte_bpf(program: Program) -> Callable[[Any, int, int, int], int]:
-    """Make a program ready for rte_bpf's JIT."""
-    return _RteBpf(program)

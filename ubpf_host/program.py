@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 from dpcap.ubpf_host._vm import ffi, lib
 
 from dpcap.ubpf_host import engines, isa
-from dpcap.ubpf_host.asm import assemble
-from dpcap.ubpf_host.disasm import disassemble
 from dpcap.ubpf_host.errors import VerifierError
 from dpcap.ubpf_host.helpers import Helper, to_c
 
@@ -53,6 +51,8 @@ class Program:
         if (kind == "memory") != (mem_size is not None):
             raise ValueError("mem_size is for programs of kind memory, and they need it")
         if isinstance(code, str):
+            from dpcap.ubpf_host.asm import assemble  # noqa: PLC0415 # compiled filters need no text
+
             code = assemble(code)
         elif not isinstance(code, bytes):
             code = isa.encode(code)
@@ -163,6 +163,8 @@ class Program:
 
     def disassemble(self) -> str:
         """The program as text."""
+        from dpcap.ubpf_host.disasm import disassemble  # noqa: PLC0415 # as above
+
         return disassemble(self.code)
 
     @property

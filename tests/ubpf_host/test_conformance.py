@@ -3,20 +3,24 @@
 
 from __future__ import annotations
 
-import platform
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 
+from dpcap.ubpf_host import engines
 from dpcap.ubpf_host.conformance import HELPERS
 from dpcap.ubpf_host.program import Program
 from dpcap.ubpf_host.vectors import read_vector
 from support.shared import shared
 
-NO_JIT = platform.machine() not in ("x86_64", "AMD64")
-ENGINES = [pytest.param("jit", marks=pytest.mark.skipif(NO_JIT, reason="no JIT for this machine")), "interp"]
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    NO_JIT = engines.default() != "jit"
+NEEDS_JIT = pytest.mark.skipif(NO_JIT, reason="no JIT for this machine")
+ENGINES = [pytest.param("jit", marks=NEEDS_JIT), "interp"]
 OWN = sorted((Path(__file__).parent / "data").glob("*.data"))
 
 
@@ -57,7 +61,9 @@ def test_shared_vector(path: Path, engine: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["memory", "helper-calls", "atomics"])
-@pytest.mark.parametrize("options", [[], ["--engine", "interp"], ["--interpret", "--debug"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "options", [pytest.param([], marks=NEEDS_JIT), ["--engine", "interp"], ["--interpret", "--debug"]]
+)
 def test_plugin(name: str, options: list[str]) -> None:
     vector = read_vector(Path(__file__).parent / "data" / f"{name}.data")
     assert vector.code is not None
