@@ -28,9 +28,10 @@ class CMakeBuildExt(build_ext):
             # Relinked whenever the C code changed.
             ext.depends += [str(p) for p in build.glob("shim/*/*.a")]
         super().run()
-        self._copy_plugin(build / "shim" / "dpdk" / "libdpcap_shim.so")
+        self._copy_plugin(build)
 
-    def _copy_plugin(self, plugin: Path) -> None:
+    def _copy_plugin(self, build: Path) -> None:
+        plugin = build / "shim" / "dpdk" / "libdpcap_shim.so"
         package = (
             ROOT / "src" / "dpcap" if self.inplace or self.editable_mode else Path(self.build_lib) / "dpcap"
         )
@@ -41,6 +42,10 @@ class CMakeBuildExt(build_ext):
             temporary = native / (plugin.name + ".new")
             shutil.copy2(plugin, temporary)
             temporary.replace(native / plugin.name)
+            headers = re.search(
+                r"^DPDK_VERSION:INTERNAL=(.*)$", (build / "CMakeCache.txt").read_text(), re.MULTILINE
+            )
+            (native / "dpdk-version").write_text(f"{headers[1] if headers else ''}\n")
 
 
 setup(
@@ -50,5 +55,6 @@ setup(
         "ubpf_host/_vm_build.py:ffi",
         "filters/_pcap_build.py:ffi",
         "capture/_ring_build.py:ffi",
+        "capture/_proto_build.py:ffi",
     ],
 )

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""cffi (API mode) binding of the control protocol: dpcap.capture._proto.
+
+The declarations are shim/dpdk/proto.h itself, the header that the shim is compiled with.
+"""
+
+import re
+from pathlib import Path
+
+from cffi import FFI
+
+HEADER = Path("shim/dpdk/proto.h")
+
+declarations = HEADER.read_text()
+# cffi reads plain numbers (array sizes need them) and asks the C compiler for the value of expressions.
+declarations = re.sub(r"^(#define \w+) +\(.*", r"\1 ...", declarations, flags=re.MULTILINE)
+# The include guard and #include are the preprocessor's.
+declarations = re.sub(r"^#(ifndef|endif|include|define \w+$).*", "", declarations, flags=re.MULTILINE)
+
+ffi = FFI()
+ffi.cdef(declarations)
+ffi.set_source(
+    "dpcap.capture._proto", '#include "proto.h"', include_dirs=[str(HEADER.parent)], depends=[str(HEADER)]
+)

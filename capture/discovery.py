@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Find the DPDK processes of this machine, containers included, and the control socket of their shim.
+
+Everything is read from /proc. A process in a container is reached through /proc/PID/root, its mount
+namespace, and names its socket after the pid that it has in there (NSpid).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DEFAULT_FILE_PREFIX = "rte"  # EAL's own default
+
+_PROC = Path("/proc")
+_SHIM_LIBRARY = b"libdpcap_shim"
+# Mapped by a process that uses DPDK: its EAL as a library, or, in a static program, EAL's shared state.
+_EAL_LIBRARY = re.compile(rb"/librte_eal\.so")
+_EAL_STATE = re.compile(
+    rb" /[^\n]*/dpdk/([^/\n]+)/(?:config|fbarray_[^/\n]*|hugepage_info)(?: \(deleted\))?$", re.MULTILINE
+)
+_SHIM_SOCKET = re.compile(r"(/\S.*/)dpcap\.(\d+)\.sock$")
+# EAL's own sockets, one folder for each file-prefix; visible to every user.
+_EAL_SOCKET = re.compile(r"(/\S.*/dpdk/[^/]+)/(?:dpdk_telemetry\.v2|mp_socket)")
+
+
+class Application(NamedTuple):
+    """One DPDK process."""
+
+    pid: int  # in our pid namespace
+    inner_pid: int  # as it sees itself
+    name: str  # of its executable
+    file_prefix: str
+    uid: int
+    socket: Path | None  # control socket of the shim; None: no shim, or not reachable
+    shim_loaded: bool
+
+    @property
+    def who(self) -> str:
+        """How messages call it."""
+        return f"{self.name} (pid {self.pid})"
+
+
+def applications(proc: Path = _PROC) -> list[Application]:
+    """Return all DPDK processes that the caller may look into, by pid."""
+    sockets: dict[str, list[str]] = {}  # of a network namespace; most processes share one
+    found = []
+    for pid in _pids(proc):
+        application = _examine(proc, pid, sockets)
+        if application is not None:
+            found.append(application)
+    return [a for a in found if not _is_fork(proc, a, found)]
+
+
+def hidden_runtime_dirs(proc: Path = _PROC) -> list[str]:
+    """Return runtime directories of DPDK processes, whoever owns them.
+
+    Their sockets are listed by the kernel even when the processes are somebody else's.
+    """
+    matches = (_EAL_SOCKET.match(path) for path in _socket_paths(proc / "net/unix"))
+    return sorted({match[1] for match in matches if match})
+
+
+def _pids(proc: Path) -> list[int]:
+    return sorted(int(name) for name in os.listdir(proc) if name.isdecimal())  # noqa: PTH208 - one scan of /proc, on the way to the first packet
+
+
+def _examine(proc: Path, pid: int, sockets: dict[str, list[str]]) -> Application | None:
+    """Look at one process; None when it is not DPDK's, not ours to see, or gone by now."""
+    base = proc / str(pid)
+    try:
+        maps = (base / "maps").read_bytes()
+        state = _EAL_STATE.search(maps)
+        shim_loaded = _SHIM_LIBRARY in maps
+        if not (shim_loaded or state or _EAL_LIBRARY.search(maps)):
+            return None
+        status = (base / "status").read_text()
+        cmdline = (base / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        name = _name(base, cmdline)
+        inner_pid, uid = _ids(status, pid)
+        # Asked even when no shim is mapped under its usual name: it may be linked into the program.
+        socket = _find_socket(base, inner_pid, sockets)
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None
+    if socket is not None:
+        prefix = socket.parent.name
+    elif state:
+        prefix = state[1].decode(errors="replace")
+    else:
+        prefix = _prefix_argument(cmdline)
+    return Application(pid, inner_pid, name, prefix, uid, socket, shim_loaded or socket is not None)
+
+
+def _name(base: Path, cmdline: list[str]) -> str:
+    """Name the process as its user would: by its program, which /proc/PID/comm cuts at 15 characters."""
+    comm = (base / "comm").read_text().rstrip("\n")
+    program = os.path.basename(cmdline[0])  # noqa: PTH119 - a string, often without a slash
+    return program if program.startswith(comm) else comm
+
+
+def _ids(status: str, pid: int) -> tuple[int, int]:
+    """Return the pid in the innermost namespace, and the effective user id."""
+    inner_pid, uid = pid, 0
+    for line in status.splitlines():
+        if line.startswith("NSpid:"):
+            inner_pid = int(line.split()[-1])
+        elif line.startswith("Uid:"):
+            uid = int(line.split()[2])
+    return inner_pid, uid
+
+
+def _prefix_argument(cmdline: list[str]) -> str:
+    """Take the file-prefix from EAL's arguments."""
+    for argument, following in zip(cmdline, [*cmdline[1:], ""], strict=True):
+        if argument == "--file-prefix":
+            return following
+        if argument.startswith("--file-prefix="):
+            return argument.partition("=")[2]
+    return DEFAULT_FILE_PREFIX
+
+
+def _socket_paths(table: Path) -> Iterator[str]:
+    """Yield the paths of bound unix sockets: the last of the columns, when there is one."""
+    for line in table.read_text(errors="replace").splitlines()[1:]:
+        columns = line.split(None, 7)
+        if len(columns) == 8:
+            yield columns[7]
+
+
+def _find_socket(base: Path, inner_pid: int, sockets: dict[str, list[str]]) -> Path | None:
+    """Return the path of the process's control socket, as seen from here.
+
+    Only sockets that somebody listens on are in /proc/PID/net/unix, so what a killed process left behind is
+    not found. Processes of different containers may have the same pid and path; /proc/PID/root tells them
+    apart.
+    """
+    namespace = os.readlink(base / "ns/net")  # noqa: PTH115 - a string, not a path
+    if namespace not in sockets:
+        sockets[namespace] = [p for p in _socket_paths(base / "net/unix") if _SHIM_SOCKET.match(p)]
+    for path in sockets[namespace]:
+        match = _SHIM_SOCKET.match(path)
+        if match and int(match[2]) == inner_pid:
+            seen = base / "root" / path.lstrip("/")
+            if seen.exists():
+                return seen
+    return None
+
+
+def _is_fork(proc: Path, application: Application, others: list[Application]) -> bool:
+    """Tell whether a DPDK process forked this one without exec: it has the mappings, but no part in it."""
+    if application.socket is not None:
+        return False
+    try:
+        stat = (proc / str(application.pid) / "stat").read_text()
+    except OSError:
+        return True
+    parent = int(stat.rpartition(")")[2].split()[1])
+    return any(other.pid == parent and other.name == application.name for other in others)

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The compiled filter as text: ``-d``, ``-dd``, ``-ddd`` and ``--dump``. Needs no application."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dpcap.capture.expression import compiled, expression
+from dpcap.filters import cbpf, libpcap
+
+if TYPE_CHECKING:
+    from dpcap.capture.arguments import Arguments
+
+
+def text(arguments: Arguments) -> str:
+    """Return what was asked for, line by line as tcpdump prints it."""
+    program = _with_snaplen(
+        compiled(
+            lambda: libpcap.compile_cbpf(expression(arguments), optimize=not arguments.no_optimize),
+        ),
+        arguments.snaplen,
+    )
+    if arguments.dump > 2:
+        return cbpf.format_decimal(program)
+    if arguments.dump == 2:
+        return cbpf.format_c(program)
+    return libpcap.format_text(program)
+
+
+def _with_snaplen(program: cbpf.Program, snaplen: int) -> cbpf.Program:
+    """Put the snapshot length into the accepting returns, where libpcap puts it."""
+    return tuple(
+        insn._replace(k=snaplen) if insn.code == cbpf.RET | cbpf.K and insn.k else insn for insn in program
+    )

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""``dpcap -D``: every port of every DPDK application, and how it can be captured from."""
+
+from __future__ import annotations
+
+import json
+import pwd
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from dpcap.capture import discovery, selection
+from dpcap.capture.client import Connection
+from dpcap.capture.errors import DpcapError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dpcap.capture.arguments import Arguments
+    from dpcap.capture.discovery import Application
+    from dpcap.capture.protocol import Info, Port
+
+
+class Entry(NamedTuple):
+    """One application: what its shim told, or why there is nothing to tell."""
+
+    application: Application
+    info: Info | None
+    ports: list[Port]
+    problem: str | None  # one line
+
+
+def run(arguments: Arguments) -> int:
+    """Print the list."""
+    applications = [
+        a
+        for a in discovery.applications()
+        if arguments.pid in (None, a.pid) and arguments.file_prefix in (None, a.file_prefix)
+    ]
+    if arguments.json:
+        entries = [_ask(a) for a in applications]
+        print(json.dumps([row for e in entries for row in _as_json(e)], indent=2))
+        return 0
+    if not applications:
+        raise selection.no_application()
+    for line in _lines([_ask(a) for a in applications]):
+        print(line)
+    return 0
+
+
+def _ask(application: Application) -> Entry:
+    if application.socket is None:
+        return Entry(application, None, [], selection.no_shim_reason(application))
+    try:
+        with Connection.open(application.socket, application.who) as connection:
+            return Entry(application, connection.hello(), connection.ports(), None)
+    except DpcapError as error:
+        return Entry(application, None, [], str(error).removeprefix(f"{application.who}: "))
+
+
+def _lines(entries: Sequence[Entry]) -> Iterator[str]:
+    number = 0
+    for entry in entries:
+        a = entry.application
+        who = f"{a.name} (pid {a.pid}, file-prefix {a.file_prefix})"
+        for port in entry.ports:
+            number += 1
+            yield f"{number}.{port.label} [{', '.join(_facts(port))}] {who} shim"
+        if entry.problem is not None:
+            yield f"- {who}: {entry.problem}"
+        elif not entry.ports:
+            yield f"- {who}: no ports"
+
+
+def _facts(port: Port) -> Iterator[str]:
+    yield port.name
+    yield port.mac.hex(":")
+    if port.speed:
+        yield speed_text(port.speed)
+    if not port.started:
+        yield "stopped"
+
+
+def speed_text(speed: int) -> str:
+    """Write a speed in bit/s as people say it: 10 Gbit/s, 2.5 Gbit/s, 100 Mbit/s."""
+    value, unit = (speed / 1e9, "Gbit/s") if speed >= 1_000_000_000 else (speed / 1e6, "Mbit/s")
+    return f"{value:g} {unit}"
+
+
+def _as_json(entry: Entry) -> list[dict[str, Any]]:
+    """One object for each port; one without a port for an application that shows none."""
+    a, info = entry.application, entry.info
+    application = {
+        "application": a.name,
+        "pid": a.pid,
+        "inner_pid": a.inner_pid,
+        "file_prefix": a.file_prefix,
+        "user": _user(a.uid),
+        "source": "shim" if info else None,
+        "problem": entry.problem,
+        "socket": None if a.socket is None else str(a.socket),
+        "primary": info.primary if info else None,
+        "dpdk_version": info.dpdk_version if info else None,
+        "shim_version": info.shim_version if info else None,
+        "jit": info.jit if info else None,
+    }
+    return [_port_as_json(p) | application for p in entry.ports] or [_port_as_json(None) | application]
+
+
+def _port_as_json(p: Port | None) -> dict[str, Any]:
+    return {
+        "name": p and p.label,
+        "port": p and p.port,
+        "device": p and p.name,
+        "driver": p and p.driver,
+        "mac": p and p.mac.hex(":"),
+        "mtu": p and p.mtu,
+        "speed": p and (p.speed or None),  # bit/s
+        "rx_queues": p and p.rx_queues,
+        "tx_queues": p and p.tx_queues,
+        "started": p and p.started,
+    }
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
