@@ -9,7 +9,6 @@ then read. The files stay in out/.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shlex
@@ -81,16 +80,10 @@ def run(command: list[str], *, shown: list[str] | None = None, quiet_stderr: boo
 def dpcap(app: Testpmd, *arguments: str) -> str:
     """Run dpcap on the demo's application."""
     # Where only one application runs there is nothing to choose, and nothing to type.
-    found = subprocess.run(dpcap_argv("-D", "--json"), capture_output=True, text=True, check=False)
-    with contextlib.suppress(json.JSONDecodeError):
-        if app.prefix in found.stdout and len(processes(json.loads(found.stdout))) > 1:
-            arguments = ("--file-prefix", app.prefix, *arguments)
+    listing = subprocess.run(dpcap_argv("-D", "--json"), capture_output=True, text=True, check=True)
+    if "-D" not in arguments and len(json.loads(listing.stdout)["applications"]) > 1:
+        arguments = ("--file-prefix", app.prefix, *arguments)
     return run(dpcap_argv(*arguments), shown=["dpcap", *arguments])
-
-
-def processes(ports: list[dict[str, object]]) -> set[object]:
-    """Return the process ids in dpcap's list of ports."""
-    return {port["pid"] for port in ports}
 
 
 def demo() -> None:
@@ -139,7 +132,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         demo()
-    except (StepFailedError, TestpmdError, OSError) as error:
+    except (StepFailedError, TestpmdError, OSError, subprocess.SubprocessError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

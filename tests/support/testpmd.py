@@ -58,6 +58,12 @@ def runtime_root() -> Path:
     return Path(os.environ.get("XDG_RUNTIME_DIR", "/tmp")) / "dpdk"
 
 
+def lcores() -> list[str]:
+    """Return EAL's arguments for a main lcore and one that forwards, on CPUs that this process may use."""
+    cpus = sorted(os.sched_getaffinity(0))
+    return ["-l", f"{cpus[0]},{cpus[1]}"] if len(cpus) > 1 else [f"--lcores=(0-1)@{cpus[0]}"]
+
+
 class Testpmd:
     """
     A running testpmd with the given --vdev arguments. A context manager: leaving it ends the process.
@@ -76,7 +82,6 @@ class Testpmd:
         plugin: bool = True,
         megabytes: int = 64,
         mbufs: int = 8192,
-        lcores: str = "0,1",
         run_in: Iterable[str] = (),
     ) -> None:
         self.prefix = f"dpcap-{os.getpid()}-{next(_numbers)}"
@@ -84,7 +89,7 @@ class Testpmd:
         self.log = bytearray()
         self._huge_dir = next((a.split("=", 1)[1] for a in eal_args if a.startswith("--huge-dir=")), None)
         self.argv = [
-            *("dpdk-testpmd", "-l", lcores, "--no-pci", f"--file-prefix={self.prefix}", "-m", str(megabytes)),
+            *("dpdk-testpmd", *lcores(), "--no-pci", f"--file-prefix={self.prefix}", "-m", str(megabytes)),
             *eal_args,
             *(["-d", PLUGIN] if plugin else []),
             *(f"--vdev={vdev}" for vdev in vdevs),
