@@ -6,7 +6,7 @@ from __future__ import annotations
 import struct
 import subprocess
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +46,7 @@ def read_pcapng(path: Path) -> list[Packet]:
 
     packets = []
     with RawPcapNgReader(str(path)) as reader:
+        meta: Any  # a namedtuple of another name in each release of scapy
         for data, meta in reader:
             time = ((meta.tshigh << 32) | meta.tslow) * 10**9 // meta.tsresol
             port = meta.ifname.decode() if isinstance(meta.ifname, bytes) else meta.ifname
