@@ -116,11 +116,32 @@ class _RteBpfArg(ctypes.Structure):
     _fields_ = (("type", ctypes.c_int), ("size", ctypes.c_size_t), ("buf_size", ctypes.c_size_t))
 
 
+class _RteBpfXsymFunc(ctypes.Structure):
+    _fields_ = (
+        ("val", ctypes.c_void_p),
+        ("nb_args", ctypes.c_uint32),
+        ("args", _RteBpfArg * 5),
+        ("ret", _RteBpfArg),
+    )
+
+
+class _RteBpfXsymVar(ctypes.Structure):
+    _fields_ = (("val", ctypes.c_void_p), ("desc", _RteBpfArg))
+
+
+class _RteBpfXsymUnion(ctypes.Union):
+    _fields_ = (("func", _RteBpfXsymFunc), ("var", _RteBpfXsymVar))
+
+
+class _RteBpfXsym(ctypes.Structure):
+    _fields_ = (("name", ctypes.c_char_p), ("type", ctypes.c_int), ("symbol", _RteBpfXsymUnion))
+
+
 class _RteBpfPrm(ctypes.Structure):
     _fields_ = (
         ("ins", ctypes.c_char_p),
         ("nb_ins", ctypes.c_uint32),
-        ("xsym", ctypes.c_void_p),
+        ("xsym", ctypes.POINTER(_RteBpfXsym)),
         ("nb_xsym", ctypes.c_uint32),
         ("prog_arg", _RteBpfArg),
     )
@@ -131,6 +152,7 @@ class _RteBpfJit(ctypes.Structure):
 
 
 _RTE_BPF_ARG_PTR = 0x10
+_RTE_BPF_XTYPE_VAR = 1
 # rte_bpf gives a program one pointer to memory of a known size, so r2 to r4 stand before the packet:
 #
 #   +----------------+----------------+----------------+-----------
@@ -168,11 +190,15 @@ class RteBpf:
         self.library = _rte_bpf()
         self.writes = program.kind == "memory"
         self.table = ctypes.create_string_buffer(program.rodata, max(len(program.rodata), 1))
-        code = isa.encode([*_RTE_PROLOGUE, *_with_table_addresses(program, self.table, "rte_bpf")])
+        items = _with_table_addresses(program, self.table, "rte_bpf")
+        code = isa.encode([*_RTE_PROLOGUE, *items])
+        symbols = self._table_symbols(items)
         size = _RTE_HEADER + (_RTE_PACKET_MAX if program.mem_size is None else program.mem_size)
         parameters = _RteBpfPrm(
             ins=code,
             nb_ins=len(code) // isa.SLOT_SIZE,
+            xsym=symbols,
+            nb_xsym=len(symbols),
             prog_arg=_RteBpfArg(type=_RTE_BPF_ARG_PTR, size=size, buf_size=size),
         )
         self.bpf = self.library.rte_bpf_load(ctypes.byref(parameters))
@@ -183,6 +209,20 @@ class RteBpf:
         self.jit = _RteBpfJit()
         if self.library.rte_bpf_get_jit(self.bpf, ctypes.byref(self.jit)) != 0 or not self.jit.func:
             raise EngineError("rte_bpf has no JIT for this program")
+
+    def _table_symbols(self, items: list[isa.Item]) -> ctypes.Array[_RteBpfXsym]:
+        """A variable at every address that the program loads: its verifier follows no arithmetic on them."""
+        start, size = ctypes.addressof(self.table), len(self.table)
+        loads = {item.imm for item in items if isinstance(item, Insn) and item.opcode == isa.LDDW}
+        addresses = sorted(address for address in loads if start <= address < start + size)
+        symbols = (_RteBpfXsym * len(addresses))()
+        for symbol, address in zip(symbols, addresses, strict=True):
+            left = start + size - address
+            symbol.name = b"table"
+            symbol.type = _RTE_BPF_XTYPE_VAR
+            symbol.symbol.var.val = address
+            symbol.symbol.var.desc = _RteBpfArg(type=_RTE_BPF_ARG_PTR, size=left, buf_size=left)
+        return symbols
 
     def __call__(self, view: Any, length: int, wirelen: int, meta: int) -> int:
         """Run it over a copy of the memory."""

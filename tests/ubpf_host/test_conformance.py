@@ -5,22 +5,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import pytest
 
-from dpcap.ubpf_host import engines
 from dpcap.ubpf_host.conformance import HELPERS
 from dpcap.ubpf_host.program import Program
 from dpcap.ubpf_host.vectors import read_vector
 from support.shared import shared
+from support.vm import ENGINES, NEEDS_JIT
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    NO_JIT = engines.default() != "jit"
-NEEDS_JIT = pytest.mark.skipif(NO_JIT, reason="no JIT for this machine")
-ENGINES = [pytest.param("jit", marks=NEEDS_JIT), "interp"]
 OWN = sorted((Path(__file__).parent / "data").glob("*.data"))
 
 
