@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the parts of the x86-64 JIT share. */
+#ifndef DPCAP_VM_JIT_X86_64_H
+#define DPCAP_VM_JIT_X86_64_H
+
+#include "emit_x86_64.h"
+#include "isa.h"
+#include "prog.h"
+
+/* Always free between two eBPF instructions. */
+#define TEMP R11
+/* Free as well in functions that need more (struct jit_function.needs_temps). */
+#define TEMP2 R10
+#define TEMP3 R9
+
+/* Bytes below rsp that no signal handler touches (System V ABI, "red zone"). */
+#define RED_ZONE 128
+
+/* What the machine has. Tests take bits out, to see the code made for older machines. */
+enum {
+	DPCAP_VM_CPU_BMI1 = 1,
+	DPCAP_VM_CPU_BMI2 = 2,
+	DPCAP_VM_CPU_MOVBE = 4,
+};
+extern unsigned dpcap_vm_cpu;
+
+/* What a function of the program uses. */
+struct jit_function {
+	uint32_t start;
+	uint32_t end;
+	uint16_t used;	  /* eBPF registers, one bit each */
+	uint16_t written;
+	bool calls;	  /* no leaf */
+	bool needs_temps; /* divides, or fetches by compare and exchange */
+	uint32_t stack;	  /* bytes below r10 */
+};
+
+struct jit {
+	struct x64_asm as;
+	const struct dpcap_vm_prog *prog;
+	unsigned cpu; /* dpcap_vm_cpu */
+
+	struct jit_function function; /* at work */
+	uint8_t reg[BPF_N_REGS];      /* where each eBPF register lives */
+	uint8_t free[16];	      /* machine registers left over, the cheap ones first */
+	uint32_t n_free;
+	uint8_t saved[8]; /* pushed by the prologue */
+	uint32_t n_saved;
+	bool frame;	  /* rbp is r10 */
+	uint32_t rsp_down; /* bytes below the saved registers */
+
+	/* Label of instruction 0; each copy of the program in a burst entry has its own. */
+	uint32_t first_label;
+	/* Emits what `exit` does. */
+	void (*exit)(struct jit *jit, uint32_t pc);
+
+	/* Which register's value, compared with 0, the flags show. */
+	uint8_t flags_reg; /* NO_REG: none */
+	uint8_t flags_width;
+};
+
+/* jit_x86_64.c */
+void jit_init(struct jit *jit, const struct dpcap_vm_prog *prog);
+/* Lay out the code in pages of its own; 0 or -ENOMEM. */
+int jit_finish(struct jit *jit, void **code, size_t *size);
+void jit_emit_functions(struct jit *jit);
+
+/* jit_regs_x86_64.c */
+struct jit_function jit_analyse(const struct dpcap_vm_prog *prog, uint32_t start);
+/* Choose registers for the function, callee-saved ones last. */
+void jit_map_registers(struct jit *jit, const struct jit_function *function);
+/* Take one of the registers that are left; NO_REG if none is. */
+uint8_t jit_take_register(struct jit *jit);
+void jit_emit_prologue(struct jit *jit);
+void jit_emit_epilogue(struct jit *jit);
+
+/* jit_insn_x86_64.c: translate the function's instructions. */
+void jit_emit_body(struct jit *jit);
+
+/* jit_long_x86_64.c: what takes more than a few machine instructions. */
+void jit_emit_division(struct jit *jit, const struct dpcap_insn *insn);
+void jit_emit_atomic(struct jit *jit, const struct dpcap_insn *insn);
+void jit_emit_call(struct jit *jit, uint32_t pc);
+void jit_emit_shift_by_register(struct jit *jit, enum x64_width w, enum x64_shift op, uint8_t dst,
+				uint8_t count);
+
+/* Where instruction pc starts. */
+static inline uint32_t jit_label(const struct jit *jit, uint32_t pc)
+{
+	return jit->first_label + pc;
+}
+
+/* Where the prologue of the function at pc starts: jumps to pc come in behind it. */
+static inline uint32_t jit_entry_label(const struct jit *jit, uint32_t pc)
+{
+	return jit->prog->n_insns + pc;
+}
+
+#endif /* DPCAP_VM_JIT_X86_64_H */
