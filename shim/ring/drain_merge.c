@@ -204,6 +204,12 @@ take(struct dpcap_drain *d, struct source *s, struct run *run)
 	s->queued_ns = ns;
 }
 
+static bool
+fits(const struct source *s, const struct quota *quota, uint64_t bytes)
+{
+	return bytes < quota->bytes && s->next.size <= quota->bytes - bytes;
+}
+
 uint32_t
 drain_queue(struct dpcap_drain *d, const struct quota *quota)
 {
@@ -223,7 +229,7 @@ drain_queue(struct dpcap_drain *d, const struct quota *quota)
 			return DPCAP_DRAIN_TIME;
 		if (packets == quota->packets)
 			return DPCAP_DRAIN_PACKETS;
-		if (s->next.size > quota->bytes - bytes && !(quota->oversize && bytes == 0))
+		if (!fits(s, quota, bytes) && !(quota->oversize && bytes == 0))
 			return DPCAP_DRAIN_BYTES;
 		if (bytes >= BATCH_BYTES || d->n_runs == BATCH_RUNS)
 			return DPCAP_DRAIN_AGAIN;
@@ -240,7 +246,7 @@ drain_queue(struct dpcap_drain *d, const struct quota *quota)
 			take(d, s, run);
 			more = drain_peek(s);
 		} while (more && s->next.ts_ns <= until && packets < quota->packets && bytes < BATCH_BYTES &&
-			 s->next.size <= quota->bytes - bytes);
+			 fits(s, quota, bytes));
 		d->iov[d->n_runs - 1].iov_len = run->bytes;
 
 		if (!more) {
