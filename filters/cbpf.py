@@ -164,6 +164,11 @@ def _validate_jump(program: Program, pc: int) -> None:
             raise FilterError(f"cBPF instruction {pc}: jumps past the last instruction")
 
 
+def is_ancillary(insn: Insn) -> bool:
+    """A load of what the kernel knows of a packet, not of its bytes."""
+    return insn.code & 0x07 == LD and insn.code & 0xE0 == ABS and insn.k >= SKF_LL_OFF
+
+
 def _validate_ancillary(pc: int, k: int) -> None:
     if k < SKF_LL_OFF:
         return

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A compiled filter, and compile() which makes one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+from dpcap.filters import cbpf, libpcap, plain
+from dpcap.filters.errors import FilterError
+from dpcap.filters.locate import locate
+from dpcap.ubpf_host import isa
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from dpcap.ubpf_host.program import Program
+
+Packet = bytes | bytearray | memoryview
+Direction = Literal["in", "out"]
+
+#: The longest eBPF program the VM takes, DPCAP_VM_MAX_INSNS.
+MAX_INSNS: Final = 65536
+
+# DPCAP_VM_META_DIRECTION.
+_DIRECTIONS: Final = {None: 0, "in": 1, "out": 2}
+
+# libpcap's optimiser takes exponential time for lists. Expressions longer than this
+# many characters are tried without it first, and it is left out above so many
+# instructions, up to which it ends within some milliseconds.
+_SURELY_SHORT: Final = 256
+_OPTIMIZE_UP_TO: Final = 2000
+
+
+class Filter:
+    """A filter as eBPF; a container of the packets it accepts: ``packet in filter``.
+
+    Packets are Ethernet frames without FCS.
+    """
+
+    def __init__(self, expression: str | None, program: cbpf.Program) -> None:
+        #: What it was compiled from; None for Filter.from_cbpf().
+        self.expression = expression
+        #: libpcap's program. cbpf.format_c() and others print it as tcpdump does.
+        self.cbpf = program
+        code = isa.encode(plain.translate(program))
+        if len(code) // isa.SLOT_SIZE > MAX_INSNS:
+            raise FilterError(
+                f"the filter is too big: {len(code) // isa.SLOT_SIZE} instructions, {MAX_INSNS} are possible"
+            )
+        #: RFC 9669 instructions; r1 packet, r2 its bytes, r3 its length on the wire, r4 metadata.
+        self.ebpf: bytes = code
+        #: The read-only table of the program.
+        self.rodata = b""
+        self._program: Program | None = None
+        self._oracle: libpcap.Oracle | None = None
+
+    @classmethod
+    def from_cbpf(cls, instructions: Iterable[Sequence[int]]) -> Filter:
+        """A filter from (code, jt, jf, k) instructions, as tcpdump -dd prints them.
+
+        Raises FilterError for a program that libpcap's interpreter could not run either.
+        """
+        return cls(None, cbpf.validate(instructions))
+
+    @property
+    def program(self) -> Program:
+        """The program in the VM, verified at the first use."""
+        if self._program is None:
+            from dpcap.ubpf_host.program import Program  # noqa: PLC0415 (nothing of the VM is needed to compile)
+
+            self._program = Program(self.ebpf, rodata=self.rodata)
+        return self._program
+
+    def run(
+        self,
+        packet: Packet,
+        wirelen: int | None = None,
+        engine: str | None = None,
+        *,
+        direction: Direction | None = None,
+        port: int = 0,
+        queue: int = 0,
+    ) -> int:
+        """What bpf_filter() returns for the packet: 0 for no match, else the bytes to keep.
+
+        ``wirelen`` is the length on the wire when the packet is cut. ``engine`` is one of the
+        VM's, or "libpcap" for the interpreter of libpcap (which knows no direction, port or
+        queue). ``port`` and ``queue`` are DPDK's ids.
+        """
+        if engine == "libpcap":
+            return self._run_libpcap(packet, wirelen)
+        meta = _DIRECTIONS[direction] | port << plain.META_PORT_SHIFT | queue << plain.META_QUEUE_SHIFT
+        return self.program.run(packet, wirelen=wirelen, meta=meta, engine=engine)
+
+    def _run_libpcap(self, packet: Packet, wirelen: int | None) -> int:
+        if self._oracle is None:
+            if any(cbpf.is_ancillary(insn) for insn in self.cbpf):
+                raise FilterError(
+                    "libpcap's interpreter knows neither direction, port nor queue (use another engine)",
+                    self.expression,
+                )
+            self._oracle = libpcap.Oracle(self.cbpf)
+        return self._oracle.run(packet, wirelen)
+
+    def __contains__(self, packet: Packet) -> bool:
+        return self.run(packet) != 0
+
+    def __repr__(self) -> str:
+        what = repr(self.expression) if self.expression is not None else f"{len(self.cbpf)} cBPF instructions"
+        return f"<Filter {what}>"
+
+
+def compile(expression: str, *, optimize: bool = True) -> Filter:  # noqa: A001 (as re.compile)
+    """Compile a pcap-filter(7) expression; the empty one accepts everything.
+
+    ``optimize=False`` leaves out libpcap's optimiser and ours. Raises FilterError, which
+    shows the place of a syntax error.
+    """
+    try:
+        return Filter(expression, cbpf.validate(_to_cbpf(expression, optimize=optimize)))
+    except FilterError as error:
+        error = error if error.expression is not None else FilterError(error.message, expression)
+        raise locate(error) from None
+
+
+def _to_cbpf(expression: str, *, optimize: bool) -> cbpf.Program:
+    if not optimize or len(expression) > _SURELY_SHORT:
+        program = libpcap.compile_cbpf(expression, optimize=False)
+        if not optimize or len(program) > _OPTIMIZE_UP_TO:
+            return program
+    return libpcap.compile_cbpf(expression)
