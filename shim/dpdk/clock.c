@@ -14,8 +14,8 @@
 #define CALIBRATION_NS (10 * MILLISECOND)
 /* Corrections closer than this would measure the noise of reading two clocks. */
 #define MIN_INTERVAL_NS (10 * MILLISECOND)
-/* A pair of readings is the tightest of so many. */
-#define TRIES 8
+/* A pair of readings is the tightest of so many at most. */
+#define TRIES 64
 /* A larger error is a step of the real clock; a smaller one is bent away. */
 #define STEP_NS (10 * (int64_t)MILLISECOND)
 
@@ -80,15 +80,17 @@ tsc_is_invariant(void)
 
 /*
  * Read both clocks as nearly at once as can be: the real clock between two readings
- * of the counter, and of several tries the one that was interrupted least.
+ * of the counter, again until they are about as close together as they have been
+ * before. Wider ones were interrupted, and nobody knows on which side.
  */
 static struct pair
-read_pair(const struct dpcap_clock_source *source)
+read_pair(struct dpcap_clock *clock)
 {
+	const struct dpcap_clock_source *source = &clock->source;
 	struct pair best = {0, 0};
 	uint64_t best_width = UINT64_MAX;
 
-	for (int i = 0; i < TRIES; i++) {
+	for (int i = 0; i < TRIES && best_width > clock->width * 2; i++) {
 		const uint64_t before = source->ticks(source->ctx);
 		const uint64_t ns = source->realtime(source->ctx);
 		const uint64_t width = source->ticks(source->ctx) - before;
@@ -99,6 +101,10 @@ read_pair(const struct dpcap_clock_source *source)
 			best.ns = ns;
 		}
 	}
+	/* The usual width follows a lower one at once and a higher one slowly. */
+	clock->width += clock->width / 8 + 1;
+	if (clock->width > best_width)
+		clock->width = best_width;
 	return best;
 }
 
@@ -138,9 +144,9 @@ dpcap_clock_init(struct dpcap_clock *clock, const struct dpcap_clock_source *sou
 		return;
 	}
 	do { /* once more if one of the clocks was set meanwhile */
-		first = read_pair(&clock->source);
+		first = read_pair(clock);
 		clock->source.sleep(clock->source.ctx, CALIBRATION_NS);
-		second = read_pair(&clock->source);
+		second = read_pair(clock);
 	} while (second.ticks <= first.ticks || second.ns <= first.ns);
 	clock->rate = rate_of(second.ns - first.ns, second.ticks - first.ticks);
 	for (int i = 0; i < 3; i++)
@@ -175,7 +181,7 @@ dpcap_clock_correct(struct dpcap_clock *clock)
 
 	if (!clock->counter)
 		return;
-	now = read_pair(&clock->source);
+	now = read_pair(clock);
 	line_ns = dpcap_clock_to_ns(clock, now.ticks);
 	ticks = now.ticks - clock->last_ticks;
 	ticks_back = now.ticks <= clock->last_ticks; /* the machine slept */

@@ -54,7 +54,8 @@ struct dpcap_clock {
 
 	/* Of the correcting thread. */
 	_Alignas(64) struct dpcap_clock_source source;
-	uint64_t last_ticks; /* the latest pair of readings */
+	uint64_t width;	     /* usual ticks between the two ends of a reading */
+	uint64_t last_ticks; /* the latest reading of both clocks */
 	uint64_t last_ns;
 	uint64_t rate;	   /* measured nanoseconds a tick, << DPCAP_CLOCK_SHIFT */
 	uint64_t rates[3]; /* of the last intervals */

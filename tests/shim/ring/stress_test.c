@@ -4,7 +4,7 @@
  * packet carries its number and its time, so whatever is lost, doubled, torn or out of
  * order shows. Built a second time with ThreadSanitizer.
  *
- * usage: test_stress [packets a ring]
+ * usage: ring_stress_test [packets a ring]
  */
 #include <pthread.h>
 #include <sched.h>
