@@ -43,18 +43,14 @@ struct cfg {
 };
 
 /*
- * Find functions, blocks and loops, and fill prog->aux. 0, -ENOMEM, or -EINVAL
- * with the reason in the log: a jump out of its function or into the middle of
- * an instruction, code that runs off its end, loops nested too deeply.
- * Instructions have passed check_insns().
+ * Find functions, blocks and loops, and tell prog->aux what can be reached. The
+ * program has passed dpcap_vm_check_structure(). 0, -ENOMEM, or -EINVAL with the
+ * reason in the log: loops nested too deeply.
  */
 int cfg_build(struct cfg *cfg, struct dpcap_vm_prog *prog, struct dpcap_vm_log *log);
 void cfg_free(struct cfg *cfg);
 
-/* The function that starts at an instruction, NULL when none does. */
+/* The function that an instruction belongs to. */
 const struct function *cfg_function_at(const struct cfg *cfg, uint32_t insn);
-
-/* Every instruction is one of RFC 9669 with its reserved fields 0. */
-int check_insns(const struct dpcap_vm_prog *prog, struct dpcap_vm_log *log);
 
 #endif /* DPCAP_VM_CFG_H */

@@ -210,24 +210,39 @@ static bool follow(struct reg *to, const struct reg *from)
 	return tighten_signed(&to->value, smin, smax);
 }
 
+/* L, known better from L + delta or delta - L. */
+static bool follow_len(struct state *state, const struct reg *from)
+{
+	int64_t delta = from->form.delta;
+	const struct range *word = &from->value.word;
+	struct range before = state->len.word;
+
+	if (!(from->form.len > 0
+		      ? tighten_signed(&state->len, MAX(word->smin, -MAX_PACKET_LEN + delta) - delta,
+				       MIN(word->smax, MAX_PACKET_LEN + delta) - delta)
+		      : tighten_signed(&state->len, delta - MIN(word->smax, delta),
+				       delta - MAX(word->smin, delta - MAX_PACKET_LEN))))
+		return false;
+	if (before.smin == state->len.word.smin && before.smax == state->len.word.smax)
+		return true;
+	FOR_EACH_VALUE(state, reg, {
+		if (reg->form.len && !reg->form.sign && !state_tighten(state, reg))
+			return false;
+	})
+	return true;
+}
+
 bool state_propagate(struct state *state, const struct reg *changed)
 {
 	const struct reg source = *changed;
 
 	if (form_is_const(source.form))
 		return true;
-	if (form_is_parallel(source.form, form_len())) {
-		struct reg len = {.form = form_len(), .value = state->len};
-
-		if (!follow(&len, &source))
-			return false;
-		state->len = len.value;
-	}
 	FOR_EACH_VALUE(state, reg, {
 		if (form_is_parallel(reg->form, source.form) && !follow(reg, &source))
 			return false;
 	})
-	return true;
+	return source.form.sign || follow_len(state, &source);
 }
 
 int64_t state_room(const struct state *state, const struct reg *reg)

@@ -370,7 +370,7 @@ static void check_exhaustively(void)
 int main(void)
 {
 	const char *rounds = getenv("DPCAP_TEST_ROUNDS");
-	uint64_t n = (W <= 8 ? 3000 : 100000) * (rounds ? strtoull(rounds, NULL, 0) : 1);
+	uint64_t n = (W <= 8 ? 1000 : 20000) * (rounds ? strtoull(rounds, NULL, 0) : 1);
 
 #if W == 4
 	check_exhaustively();
