@@ -205,6 +205,9 @@ static const char *const region_names[] = {
 	[REGION_MEMORY] = "mem",
 	[REGION_RODATA] = "table",
 	[REGION_STACK] = "fp",
+	[REGION_MAP] = "map",
+	[REGION_MAP_VALUE] = "map_value",
+	[REGION_MAP_ARRAY] = "map_array",
 };
 
 void reg_format(const struct reg *reg, char *buffer, size_t size)
@@ -220,8 +223,10 @@ void reg_format(const struct reg *reg, char *buffer, size_t size)
 		return;
 	case REG_POINTER:
 		append(&text, "%s", region_names[reg->region]);
-		if (reg->region == REGION_STACK && reg->object)
+		if (reg->region >= REGION_MAP || reg->object)
 			append(&text, "[%u]", reg->object);
+		if (reg->or_null)
+			append(&text, "_or_null");
 		break;
 	default:
 		if (scalar_is_const(&reg->value)) {

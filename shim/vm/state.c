@@ -120,7 +120,7 @@ struct reg reg_pointer(enum region region, unsigned int object, int64_t offset)
 	return (struct reg){
 		.type = REG_POINTER,
 		.region = (uint8_t)region,
-		.object = (uint8_t)object,
+		.object = object,
 		.form = form_const(offset),
 		.value = scalar_const((uint64_t)offset),
 	};

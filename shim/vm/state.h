@@ -11,8 +11,6 @@
 #include "prog.h"
 #include "scalar.h"
 
-/* Calls within calls. */
-#define MAX_FRAMES 8
 #define STACK_SLOTS (DPCAP_VM_STACK_SIZE / 8)
 /* Facts remembered at a time; the oldest is forgotten. */
 #define MAX_FACTS 24
@@ -34,12 +32,17 @@ enum region {
 	REGION_MEMORY, /* DPCAP_VM_MEMORY: mem_size bytes */
 	REGION_RODATA, /* the program's tables, read-only */
 	REGION_STACK,  /* offset from r10 of frame `object` */
+	REGION_MAP,    /* map `object` itself: only for helpers */
+	REGION_MAP_VALUE, /* a value of map `object` */
+	REGION_MAP_ARRAY, /* all values of array map `object` */
 };
 
 struct reg {
 	uint8_t type;
 	uint8_t region;
-	uint8_t object;
+	bool or_null;	      /* a pointer that may be 0 instead; so may all of the same null_id */
+	uint32_t null_id;
+	uint32_t object;
 	bool is_sign_mask;    /* the number is -1 where sign_of < 0, otherwise 0 */
 	struct form sign_of;
 	struct form form;     /* of value */
@@ -57,7 +60,6 @@ struct slot {
 
 struct frame {
 	struct reg regs[BPF_N_REGS];
-	uint32_t return_to; /* instruction of the caller */
 	uint32_t n_slots;   /* slots[0] is the one just below r10 */
 	uint32_t capacity;
 	struct slot slots[];
@@ -74,7 +76,7 @@ struct state {
 	uint32_t n_facts;
 	struct fact facts[MAX_FACTS];
 	uint32_t n_frames; /* frames[n_frames - 1] is running */
-	struct frame *frames[MAX_FRAMES];
+	struct frame *frames[DPCAP_VM_MAX_FRAMES];
 	struct state *next; /* in a set of states */
 };
 

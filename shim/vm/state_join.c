@@ -91,6 +91,12 @@ static struct form join_forms(struct join *join, struct form a, struct form b)
 	return out;
 }
 
+/* A symbol for "is null": where neither may be, there is none. */
+static struct form null_form(const struct reg *reg)
+{
+	return reg->or_null ? form_symbol(reg->null_id) : form_const(0);
+}
+
 static void join_regs(struct join *join, struct reg *a, const struct reg *b)
 {
 	if (a->type == REG_UNINIT || b->type == REG_UNINIT) {
@@ -103,6 +109,10 @@ static void join_regs(struct join *join, struct reg *a, const struct reg *b)
 		return;
 	}
 	a->is_sign_mask = false;
+	if (a->or_null || b->or_null) {
+		a->null_id = join_forms(join, null_form(a), null_form(b)).symbol;
+		a->or_null = true;
+	}
 	a->form = join_forms(join, a->form, b->form);
 	a->value = scalar_union(&a->value, &b->value);
 }
@@ -224,6 +234,10 @@ static bool reg_includes(struct join *join, const struct reg *a, const struct re
 		return false;
 	if (a->type == REG_POINTER && (a->region != b->region || a->object != b->object))
 		return false;
+	if (b->or_null && !a->or_null)
+		return false;
+	if (a->or_null && !match_forms(join, null_form(a), null_form(b)))
+		return false;
 	/* A mask is made and used in one straight piece of code. */
 	if (a->is_sign_mask)
 		return false;
@@ -286,7 +300,8 @@ bool state_includes(const struct state *a, const struct state *b)
 static bool reg_same_shape(const struct reg *a, const struct reg *b)
 {
 	return a->type == b->type &&
-	       (a->type != REG_POINTER || (a->region == b->region && a->object == b->object));
+	       (a->type != REG_POINTER || (a->region == b->region && a->object == b->object &&
+					   a->or_null == b->or_null));
 }
 
 bool state_same_shape(const struct state *a, const struct state *b)

@@ -47,6 +47,13 @@ int stack_load(struct verifier *v, struct state *state, uint32_t pc, const struc
 int stack_store(struct verifier *v, struct state *state, uint32_t pc, const struct reg *pointer,
 		unsigned int size, const struct reg *value);
 
+/* Memory that a helper reads or fills; certain: fills all of it. */
+int stack_argument(struct verifier *v, struct state *state, uint32_t pc, const struct reg *pointer,
+		   unsigned int size, bool write, bool certain);
+/* Anything but the stack, verify_mem.c. */
+int check_access(struct verifier *v, struct state *state, uint32_t pc, const struct reg *pointer,
+		 unsigned int size, bool write);
+
 /* A number with an origin of its own. */
 struct reg new_number(struct verifier *v, struct scalar value);
 

@@ -161,6 +161,10 @@ static int pointer_alu(struct verifier *v, struct state *state, uint32_t pc, str
 
 	if (insn_class(insn) == BPF_ALU)
 		return refuse(v, state, pc, "32-bit arithmetic on a pointer");
+	if (dst->or_null || src->or_null)
+		return refuse(v, state, pc, "arithmetic on a pointer that may be null");
+	if (pointer->region == REGION_MAP)
+		return refuse(v, state, pc, "arithmetic on a map");
 	if (code == BPF_SUB && reg_is_pointer(dst) && reg_is_pointer(src))
 		return pointer_difference(v, state, pc, dst, src);
 	if ((code != BPF_ADD && code != BPF_SUB) || reg_is_pointer(number) ||

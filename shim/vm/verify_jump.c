@@ -108,6 +108,21 @@ static bool refine_numbers(struct state *state, enum scalar_rel rel, struct reg 
 	return state_tighten(state, a_reg) && (!b_reg || state_tighten(state, b_reg));
 }
 
+/* Null or not: all copies of the pointer are the same. */
+static void decide_null(struct state *state, const struct reg *tested, bool is_null)
+{
+	uint32_t id = tested->null_id;
+
+	FOR_EACH_VALUE(state, reg, {
+		if (!reg->or_null || reg->null_id != id)
+			continue;
+		if (is_null)
+			*reg = reg_const(0);
+		else
+			reg->or_null = false;
+	})
+}
+
 int verify_jump(struct verifier *v, struct state *state, uint32_t pc, bool taken, bool *possible)
 {
 	const struct dpcap_insn *insn = &v->prog->insns[pc];
@@ -130,10 +145,17 @@ int verify_jump(struct verifier *v, struct state *state, uint32_t pc, bool taken
 			return refuse(v, state, pc, "the low half of a pointer is compared");
 		if (rel == REL_SET || rel == REL_CLEAR)
 			return refuse(v, state, pc, "bits of a pointer are tested");
+		if (reg_is_pointer(a) && a->or_null && reg_is_scalar(other) &&
+		    scalar_is_const(&other->value) && !other->value.bits.value) {
+			if (rel == REL_EQ || rel == REL_NE)
+				decide_null(state, a, rel == REL_EQ);
+			return 0;
+		}
 		/* Offsets are in the order of addresses where they do not reach
 		 * before the start of the memory. Otherwise nothing is learnt. */
 		known_order = reg_is_pointer(a) && reg_is_pointer(other) &&
 			      a->region == other->region && a->object == other->object &&
+			      a->region != REGION_MAP && a->region != REGION_MAP_VALUE &&
 			      a->value.word.smin >= 0 && other->value.word.smin >= 0;
 		if (!known_order)
 			return 0;

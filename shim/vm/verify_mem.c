@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "maps.h"
 #include "verifier.h"
 
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
@@ -63,9 +64,13 @@ static int check_region(struct verifier *v, struct state *state, uint32_t pc,
 }
 
 /* Anything but the stack. */
-static int check_access(struct verifier *v, struct state *state, uint32_t pc,
+int check_access(struct verifier *v, struct state *state, uint32_t pc,
 			const struct reg *pointer, unsigned int size, bool write)
 {
+	const struct dpcap_vm_map_def *def;
+
+	if (pointer->or_null)
+		return refuse(v, state, pc, "the pointer may be null");
 	switch (pointer->region) {
 	case REGION_PACKET:
 		if (write)
@@ -77,6 +82,16 @@ static int check_access(struct verifier *v, struct state *state, uint32_t pc,
 		return check_region(v, state, pc, pointer, size, "table", v->prog->rodata_size);
 	case REGION_MEMORY:
 		return check_region(v, state, pc, pointer, size, "memory", v->prog->mem_size);
+	case REGION_MAP_VALUE:
+	case REGION_MAP_ARRAY:
+		def = &v->prog->maps[pointer->object]->def;
+		if (write && def->read_only)
+			return refuse(v, state, pc, "map %s is read-only", def->name);
+		return check_region(v, state, pc, pointer, size, "map value",
+				    pointer->region == REGION_MAP_VALUE
+					    ? def->value_size
+					    : (uint64_t)v->prog->maps[pointer->object]->value_stride *
+						      def->max_entries);
 	}
 	return refuse(v, state, pc, "not memory that can be accessed");
 }
@@ -144,16 +159,16 @@ int verify_lddw(struct verifier *v, struct state *state, uint32_t pc)
 		*dst = reg_const(insn_imm64(insn));
 		return 0;
 	case BPF_LDDW_MAP_VALUE_BY_INDEX:
-		if (insn->imm)
-			return refuse(v, state, pc, "there is no map with index %d", insn->imm);
-		if ((uint32_t)insn[1].imm > v->prog->rodata_size)
-			return refuse(v, state, pc,
-				      "offset %u is beyond the program's tables (%u bytes)",
-				      (uint32_t)insn[1].imm, v->prog->rodata_size);
-		*dst = reg_pointer(REGION_RODATA, 0, (uint32_t)insn[1].imm);
+		*dst = insn->imm ? reg_pointer(REGION_MAP_ARRAY, (uint32_t)insn->imm - 1,
+					       (uint32_t)insn[1].imm)
+				 : reg_pointer(REGION_RODATA, 0, (uint32_t)insn[1].imm);
+		return 0;
+	case BPF_LDDW_MAP_BY_INDEX:
+		*dst = reg_pointer(REGION_MAP, (uint32_t)insn->imm, 0);
 		return 0;
 	}
-	return refuse(v, state, pc, "64-bit immediate of kind %u is not supported", insn_src(insn));
+	/* The structure check has refused it. */
+	return refuse(v, state, pc, "64-bit immediate of unknown kind %u", insn_src(insn));
 }
 
 int verify_load(struct verifier *v, struct state *state, uint32_t pc)

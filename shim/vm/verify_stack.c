@@ -51,7 +51,7 @@ static bool slot_overlaps(const struct slot *slot, unsigned int first, unsigned 
 }
 
 /* Bytes [lo, hi) are initialised and no part of a saved pointer. */
-static int check_initialised(struct verifier *v, struct state *state, uint32_t pc, uint8_t frame,
+static int check_initialised(struct verifier *v, struct state *state, uint32_t pc, uint32_t frame,
 			     int64_t lo, int64_t hi)
 {
 	for (int64_t offset = lo; offset < hi;) {
@@ -129,6 +129,35 @@ static void slot_clobber(struct slot *slot, unsigned int first, unsigned int n, 
 		slot->init |= byte_mask(first, n);
 }
 
+/* Bytes [lo, hi) are overwritten, or may be. */
+static int clobber(struct state *state, uint32_t frame, int64_t lo, int64_t hi, bool certain)
+{
+	for (int64_t offset = lo; offset < hi;) {
+		unsigned int n = bytes_in_slot(offset, (unsigned int)(hi - offset));
+		struct slot *slot = state_slot(state, frame, offset);
+
+		if (!slot)
+			return -ENOMEM;
+		slot_clobber(slot, offset & 7, n, certain);
+		offset += n;
+	}
+	return 0;
+}
+
+int stack_argument(struct verifier *v, struct state *state, uint32_t pc, const struct reg *pointer,
+		   unsigned int size, bool write, bool certain)
+{
+	int64_t lo = pointer->value.word.smin, hi = pointer->value.word.smax + (int64_t)size;
+	int rc = check_bounds(v, state, pc, pointer, size);
+
+	if (rc)
+		return rc;
+	if (!write)
+		return check_initialised(v, state, pc, pointer->object, lo, hi);
+	return clobber(state, pointer->object, lo, hi,
+		       certain && scalar_is_const(&pointer->value));
+}
+
 static int check_stored_pointer(struct verifier *v, struct state *state, uint32_t pc,
 				const struct reg *pointer, unsigned int size,
 				const struct reg *value)
@@ -145,24 +174,16 @@ int stack_store(struct verifier *v, struct state *state, uint32_t pc, const stru
 {
 	int64_t lo = pointer->value.word.smin, hi = pointer->value.word.smax + (int64_t)size;
 	bool certain = scalar_is_const(&pointer->value);
-	struct slot *slot = NULL;
+	struct slot *slot;
 	int rc = check_bounds(v, state, pc, pointer, size);
 
 	if (!rc && reg_is_pointer(value))
 		rc = check_stored_pointer(v, state, pc, pointer, size, value);
-	if (rc)
+	if (!rc)
+		rc = clobber(state, pointer->object, lo, hi, certain);
+	if (rc || !certain || bytes_in_slot(lo, size) != size)
 		return rc;
-	for (int64_t offset = lo; offset < hi;) {
-		unsigned int n = bytes_in_slot(offset, (unsigned int)(hi - offset));
-
-		slot = state_slot(state, pointer->object, offset);
-		if (!slot)
-			return -ENOMEM;
-		slot_clobber(slot, offset & 7, n, certain);
-		offset += n;
-	}
-	if (!certain || bytes_in_slot(lo, size) != size)
-		return 0;
+	slot = state_slot(state, pointer->object, lo);
 	slot->offset = lo & 7;
 	slot->size = (uint8_t)size;
 	slot->saved = *value;
