@@ -68,6 +68,16 @@ void x64_place(struct x64_asm *as, uint32_t label)
 		as->labels[label] = (struct x64_label){.at = as->used, .n_jumps = as->n_jumps};
 }
 
+bool x64_label_used(const struct x64_asm *as, uint32_t label)
+{
+	uint32_t i;
+
+	for (i = 0; i < as->n_jumps; i++)
+		if (as->jumps[i].label == label && as->jumps[i].kind != JUMP_ALIGN)
+			return true;
+	return false;
+}
+
 static void add_jump(struct x64_asm *as, enum x64_jump_kind kind, enum x64_cond cond,
 		     uint32_t label)
 {

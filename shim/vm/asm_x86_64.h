@@ -80,6 +80,9 @@ static inline uint32_t x64_new_label(struct x64_asm *as)
 /* The label stands here. */
 void x64_place(struct x64_asm *as, uint32_t label);
 
+/* Some jump leads to the label. */
+bool x64_label_used(const struct x64_asm *as, uint32_t label);
+
 /* jmp label */
 void x64_jmp(struct x64_asm *as, uint32_t label);
 /* jcc label */

@@ -26,6 +26,11 @@ static enum x64_width insn_width(const struct dpcap_insn *insn)
 	return insn_class(insn) == BPF_ALU64 || insn_class(insn) == BPF_JMP ? W64 : W32;
 }
 
+static bool is_op(const struct dpcap_insn *insn, uint8_t opcode)
+{
+	return insn->opcode == opcode;
+}
+
 /* The instruction behind, if it can be taken together with this one; NULL if not. */
 static const struct dpcap_insn *fusible(const struct jit *jit, uint32_t pc)
 {
@@ -234,33 +239,79 @@ static void emit_compare(struct jit *jit, const struct dpcap_insn *insn)
 	}
 }
 
+int jit_known_exit(const struct jit *jit, uint32_t pc)
+{
+	const struct dpcap_insn *mov = insn_at(jit, pc), *next = mov + 1;
+
+	if (!jit->known_exits || pc + 1 >= jit->function.end || next->opcode != BPF_OPCODE_EXIT)
+		return -1;
+	if (insn_dst(mov) != 0 || (mov->opcode != (BPF_ALU64 | BPF_K | BPF_MOV) &&
+				   mov->opcode != (BPF_ALU | BPF_K | BPF_MOV)))
+		return -1;
+	return mov->imm != 0;
+}
+
+/* Where a jump to the instruction at pc really leads. */
+static uint32_t target_label(const struct jit *jit, uint32_t pc)
+{
+	int exit = jit_known_exit(jit, pc);
+
+	return exit >= 0 ? jit->exit_labels[exit] : jit_label(jit, pc);
+}
+
+static bool ends_flow(const struct dpcap_insn *insn)
+{
+	return insn->opcode == BPF_OPCODE_EXIT || insn->opcode == (BPF_JMP | BPF_JA) ||
+	       insn->opcode == (BPF_JMP32 | BPF_JA);
+}
+
+/* `r0 = constant; exit` goes straight to where its result is dealt with. */
+static uint32_t fuse_known_exit(struct jit *jit, uint32_t pc)
+{
+	int exit = jit_known_exit(jit, pc);
+
+	if (exit < 0 || !fusible(jit, pc))
+		return 0;
+	/* Every jump to it was led past it: without a way from above it is dead. */
+	if (pc == jit->function.start || !ends_flow(insn_at(jit, pc - 1)))
+		x64_jmp(&jit->as, jit->exit_labels[exit]);
+	return 2;
+}
+
+/* r0 >>= 63; exit */
+static uint32_t fuse_bit63_exit(struct jit *jit, uint32_t pc)
+{
+	const struct dpcap_insn *insn = insn_at(jit, pc), *next = fusible(jit, pc);
+
+	if (!jit->exit_bit63 || !next || next->opcode != BPF_OPCODE_EXIT ||
+	    !is_op(insn, BPF_ALU64 | BPF_K | BPF_RSH) || insn->imm != 63 || insn_dst(insn) != 0)
+		return 0;
+	jit->exit_bit63(jit);
+	return 2;
+}
+
 static void emit_jump(struct jit *jit, uint32_t pc)
 {
 	const struct dpcap_insn *insn = insn_at(jit, pc);
-	uint32_t target = jit_label(jit, pc + 1 + (uint32_t)insn->offset);
+	uint32_t target = pc + 1 + (uint32_t)insn->offset;
 
 	switch (insn_code(insn)) {
 	case BPF_JA:
 		if (insn_class(insn) == BPF_JMP32)
-			target = jit_label(jit, pc + 1 + (uint32_t)insn->imm);
-		x64_jmp(&jit->as, target);
+			target = pc + 1 + (uint32_t)insn->imm;
+		x64_jmp(&jit->as, target_label(jit, target));
 		break;
 	case BPF_CALL:
 		jit_emit_call(jit, pc);
 		break;
 	case BPF_EXIT:
-		jit->exit(jit, pc);
+		jit->exit(jit);
 		break;
 	default:
 		emit_compare(jit, insn);
-		x64_jcc(&jit->as, jump_cond(insn_code(insn)), target);
+		x64_jcc(&jit->as, jump_cond(insn_code(insn)), target_label(jit, target));
 		break;
 	}
-}
-
-static bool is_alu(const struct dpcap_insn *insn, uint8_t class_code_operand)
-{
-	return insn->opcode == class_code_operand;
 }
 
 /* load; to_be of the same size: movbe */
@@ -273,7 +324,7 @@ static bool fuse_load_be(struct jit *jit, const struct dpcap_insn *load,
 		return false;
 	if (insn_dst(next) != insn_dst(load) || next->imm != bytes * 8)
 		return false;
-	if (!is_alu(next, BPF_ALU | BPF_X | BPF_END) && !is_alu(next, BPF_ALU64 | BPF_K | BPF_END))
+	if (!is_op(next, BPF_ALU | BPF_X | BPF_END) && !is_op(next, BPF_ALU64 | BPF_K | BPF_END))
 		return false;
 	x64_load_be(&jit->as, bytes, dst_reg(jit, load),
 		    x64_at(src_reg(jit, load), load->offset));
@@ -297,11 +348,11 @@ static bool fuse_mov_add(struct jit *jit, const struct dpcap_insn *mov,
 {
 	uint8_t dst = dst_reg(jit, mov), src = src_reg(jit, mov), index;
 
-	if (is_alu(next, BPF_ALU64 | BPF_K | BPF_ADD)) {
+	if (is_op(next, BPF_ALU64 | BPF_K | BPF_ADD)) {
 		x64_lea(&jit->as, W64, dst, x64_at(src, next->imm));
 		return true;
 	}
-	if (!is_alu(next, BPF_ALU64 | BPF_X | BPF_ADD) || insn_src(next) == insn_dst(mov))
+	if (!is_op(next, BPF_ALU64 | BPF_X | BPF_ADD) || insn_src(next) == insn_dst(mov))
 		return false;
 	index = src_reg(jit, next);
 	if (index == RSP) {
@@ -346,10 +397,10 @@ static bool fuse_not_and(struct jit *jit, uint8_t src, const struct dpcap_insn *
 {
 	uint8_t dst = dst_reg(jit, not_insn);
 
-	if (!(jit->cpu & DPCAP_VM_CPU_BMI1) || !next || !is_alu(not_insn, BPF_ALU64 | BPF_K | BPF_XOR) ||
+	if (!(jit->cpu & DPCAP_VM_CPU_BMI1) || !next || !is_op(not_insn, BPF_ALU64 | BPF_K | BPF_XOR) ||
 	    not_insn->imm != -1)
 		return false;
-	if (!is_alu(next, BPF_ALU64 | BPF_X | BPF_AND) || insn_dst(next) != insn_dst(not_insn) ||
+	if (!is_op(next, BPF_ALU64 | BPF_X | BPF_AND) || insn_dst(next) != insn_dst(not_insn) ||
 	    insn_src(next) == insn_dst(not_insn))
 		return false;
 	x64_andn(&jit->as, W64, dst, src, src_reg(jit, next));
@@ -362,7 +413,7 @@ static uint32_t fuse_mov(struct jit *jit, uint32_t pc)
 {
 	const struct dpcap_insn *mov = insn_at(jit, pc), *next = fusible(jit, pc);
 
-	if (!is_alu(mov, BPF_ALU64 | BPF_X | BPF_MOV) || mov->offset != 0 || !next ||
+	if (!is_op(mov, BPF_ALU64 | BPF_X | BPF_MOV) || mov->offset != 0 || !next ||
 	    insn_dst(next) != insn_dst(mov) || insn_src(mov) == insn_dst(mov))
 		return 0;
 	if (fuse_not_and(jit, src_reg(jit, mov), next, fusible(jit, pc + 1)))
@@ -384,7 +435,7 @@ static uint32_t fuse_table_load(struct jit *jit, uint32_t pc)
 		return 0;
 	add = insn_at(jit, pc + 2);
 	load = insn_at(jit, pc + 3);
-	if (!is_alu(add, BPF_ALU64 | BPF_X | BPF_ADD) || insn_dst(add) != insn_dst(lddw) ||
+	if (!is_op(add, BPF_ALU64 | BPF_X | BPF_ADD) || insn_dst(add) != insn_dst(lddw) ||
 	    insn_src(add) == insn_dst(lddw) || insn_src(add) == BPF_REG_FP)
 		return 0;
 	if (insn_class(load) != BPF_LDX || insn_mode(load) != BPF_MEM ||
@@ -430,7 +481,11 @@ static uint32_t emit_insn(struct jit *jit, uint32_t pc)
 		return 1;
 	case BPF_ALU:
 	case BPF_ALU64:
-		n = fuse_mov(jit, pc);
+		n = fuse_known_exit(jit, pc);
+		if (n == 0)
+			n = fuse_bit63_exit(jit, pc);
+		if (n == 0)
+			n = fuse_mov(jit, pc);
 		if (n != 0)
 			return n;
 		if (fuse_not_and(jit, dst_reg(jit, insn), insn, fusible(jit, pc)))

@@ -66,17 +66,11 @@ int jit_finish(struct jit *jit, void **code, size_t *size)
 	return 0;
 }
 
-static void return_to_caller(struct jit *jit, uint32_t pc)
-{
-	(void)pc;
-	jit_emit_epilogue(jit);
-}
-
 void jit_emit_functions(struct jit *jit)
 {
 	uint32_t start = 0;
 
-	jit->exit = return_to_caller;
+	jit->exit = jit_emit_epilogue;
 	while (start < jit->prog->n_insns && x64_reserve(&jit->as)) {
 		const struct jit_function function = jit_analyse(jit->prog, start);
 

@@ -51,8 +51,16 @@ struct jit {
 
 	/* Label of instruction 0; each copy of the program in a burst entry has its own. */
 	uint32_t first_label;
-	/* Emits what `exit` does. */
-	void (*exit)(struct jit *jit, uint32_t pc);
+	/* Emits what `exit` does with the result in rax. */
+	void (*exit)(struct jit *jit);
+	/* The same with bit 63 of rax alone as the result; NULL: there is no shorter way. */
+	void (*exit_bit63)(struct jit *jit);
+	/*
+	 * Where `r0 = 0; exit` and `r0 = something else; exit` go without touching rax:
+	 * jumps to them go there at once. Burst entries only.
+	 */
+	bool known_exits;
+	uint32_t exit_labels[2];
 
 	/* Which register's value, compared with 0, the flags show. */
 	uint8_t flags_reg; /* NO_REG: none */
@@ -76,6 +84,11 @@ void jit_emit_epilogue(struct jit *jit);
 
 /* jit_insn_x86_64.c: translate the function's instructions. */
 void jit_emit_body(struct jit *jit);
+/*
+ * With jit.known_exits: `r0 = constant; exit` stands at pc. 0 or 1 as the constant is
+ * 0 or not, -1: something else stands there.
+ */
+int jit_known_exit(const struct jit *jit, uint32_t pc);
 
 /* jit_long_x86_64.c: what takes more than a few machine instructions. */
 void jit_emit_division(struct jit *jit, const struct dpcap_insn *insn);
