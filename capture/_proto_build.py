@@ -17,8 +17,16 @@ declarations = re.sub(r"^(#define \w+) +\(.*", r"\1 ...", declarations, flags=re
 # The include guard and #include are the preprocessor's.
 declarations = re.sub(r"^#(ifndef|endif|include|define \w+$).*", "", declarations, flags=re.MULTILINE)
 
+# The version of this dpcap goes with it: asking the installed package's metadata takes 50 ms.
+version = re.search(r"VERSION (\d+\.\d+\.\d+) LANGUAGES", Path("CMakeLists.txt").read_text())[1]
+declarations += "\nstatic char *const DPCAP_VERSION;"
+
 ffi = FFI()
 ffi.cdef(declarations)
 ffi.set_source(
-    "dpcap.capture._proto", '#include "proto.h"', include_dirs=[str(HEADER.parent)], depends=[str(HEADER)]
+    "dpcap.capture._proto",
+    '#include "proto.h"',
+    include_dirs=[str(HEADER.parent)],
+    define_macros=[("DPCAP_VERSION", f'"{version}"')],
+    depends=[str(HEADER), "CMakeLists.txt"],
 )

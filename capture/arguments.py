@@ -20,7 +20,7 @@ MAX_SNAPLEN = 262144  # bytes, MAXIMUM_SNAPLEN of libpcap
 USAGE = """\
 usage: dpcap [-i PORT]... [-w FILE] [-c N] [OPTION]... [FILTER...]
        dpcap -D [--json]
-       dpcap -d|-dd|-ddd [FILTER...]
+       dpcap -d|-dd|-ddd|--dump ebpf [FILTER...]
        dpcap COMMAND ...
 """
 
@@ -159,7 +159,9 @@ def _other(parser: argparse.ArgumentParser) -> None:
         default=0,
         help="print the filter's cBPF; -dd as C, -ddd as numbers",
     )
-    other.add_argument("--dump", dest="dump_language", choices=("cbpf",), help="print the filter as cBPF")
+    other.add_argument(
+        "--dump", dest="dump_language", choices=("cbpf", "ebpf"), help="print the filter as cBPF or as eBPF"
+    )
     other.add_argument("-h", "--help", action="store_true", help="print this")
     other.add_argument("--version", action="store_true", help="print versions and what was built in")
 

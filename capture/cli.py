@@ -12,7 +12,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
-from dpcap.capture.errors import INTERNAL_EXIT_CODE, DpcapError, UsageError
+from dpcap.capture.errors import INTERNAL_EXIT_CODE, DpcapError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,8 +76,9 @@ def _run(argv: Sequence[str]) -> int:
 
         print(dump.text(arguments), end="")
     else:
-        print(options.USAGE, end="", file=sys.stderr)
-        return UsageError.exit_code
+        from dpcap.capture import live  # noqa: PLC0415
+
+        return live.run(arguments)
     sys.stdout.flush()
     return 0
 

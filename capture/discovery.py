@@ -19,11 +19,14 @@ DEFAULT_FILE_PREFIX = "rte"  # EAL's own default
 
 _PROC = Path("/proc")
 _SHIM_LIBRARY = b"libdpcap_shim"
-# Mapped by a process that uses DPDK: its EAL as a library, or, in a static program, EAL's shared state.
-_EAL_LIBRARY = re.compile(rb"/librte_eal\.so")
+# Mapped by a process that uses DPDK: EAL as a library, or, also in a static program, EAL's shared state.
+_EAL_LIBRARY = b"/librte_eal.so"
 _EAL_STATE = re.compile(
     rb" /[^\n]*/dpdk/([^/\n]+)/(?:config|fbarray_[^/\n]*|hugepage_info)(?: \(deleted\))?$", re.MULTILINE
 )
+# The thread that rte_eal_init() starts first; its name until and since DPDK 23.07.
+_EAL_THREADS = {"eal-intr-thread", "dpdk-intr"}
+_FIRST_THREADS = 8
 _SHIM_SOCKET = re.compile(r"(/\S.*/)dpcap\.(\d+)\.sock$")
 # EAL's own sockets, one folder for each file-prefix; visible to every user.
 _EAL_SOCKET = re.compile(r"(/\S.*/dpdk/[^/]+)/(?:dpdk_telemetry\.v2|mp_socket)")
@@ -77,7 +80,8 @@ def _examine(proc: Path, pid: int, sockets: dict[str, list[str]]) -> Application
         maps = (base / "maps").read_bytes()
         state = _EAL_STATE.search(maps)
         shim_loaded = _SHIM_LIBRARY in maps
-        if not (shim_loaded or state or _EAL_LIBRARY.search(maps)):
+        # Neither shows an application that shares nothing; a library alone does not make one.
+        if not (shim_loaded or state or _has_eal_thread(base, everywhere=_EAL_LIBRARY in maps)):
             return None
         status = (base / "status").read_text()
         cmdline = (base / "cmdline").read_bytes().decode(errors="replace").split("\0")
@@ -94,6 +98,15 @@ def _examine(proc: Path, pid: int, sockets: dict[str, list[str]]) -> Application
     else:
         prefix = _prefix_argument(cmdline)
     return Application(pid, inner_pid, name, prefix, uid, socket, shim_loaded or socket is not None)
+
+
+def _has_eal_thread(base: Path, *, everywhere: bool) -> bool:
+    """Tell whether rte_eal_init() ran in a process: among all of its threads, or else the first."""
+    threads = sorted(os.listdir(base / "task"), key=int)  # noqa: PTH208 - names alone are wanted
+    return any(
+        (base / "task" / thread / "comm").read_text().rstrip("\n") in _EAL_THREADS
+        for thread in (threads if everywhere else threads[:_FIRST_THREADS])
+    )
 
 
 def _name(base: Path, cmdline: list[str]) -> str:

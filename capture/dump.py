@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 def text(arguments: Arguments) -> str:
     """Return what was asked for, line by line as tcpdump prints it."""
+    if arguments.dump_language == "ebpf":
+        return _ebpf(arguments)
     program = _with_snaplen(
         compiled(
             lambda: libpcap.compile_cbpf(expression(arguments), optimize=not arguments.no_optimize),
@@ -32,3 +34,11 @@ def _with_snaplen(program: cbpf.Program, snaplen: int) -> cbpf.Program:
     return tuple(
         insn._replace(k=snaplen) if insn.code == cbpf.RET | cbpf.K and insn.k else insn for insn in program
     )
+
+
+def _ebpf(arguments: Arguments) -> str:
+    from dpcap import filters  # noqa: PLC0415 - the whole compiler, not only libpcap's
+    from dpcap.ubpf_host.disasm import disassemble  # noqa: PLC0415
+
+    made = compiled(lambda: filters.compile(expression(arguments), optimize=not arguments.no_optimize))
+    return disassemble(made.ebpf)

@@ -14,6 +14,7 @@ from dpcap.capture._proto import ffi, lib
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+VERSION: str = ffi.string(lib.DPCAP_VERSION).decode()  # of dpcap
 PROTO_VERSION: int = lib.DPCAP_PROTO_VERSION
 MAX_PORTS: int = lib.DPCAP_MAX_PORTS
 DIRECTION_IN: int = lib.DPCAP_DIRECTION_IN
@@ -193,11 +194,13 @@ class AttachRequest(NamedTuple):
     n_insns: int  # eBPF instructions of 8 bytes
     rodata_size: int  # bytes of read-only tables after them
     ring_size: int = 0  # bytes of data for each ring; 0: the shim's default
+    flags: int = lib.DPCAP_ATTACH_WHOLE  # a compiled expression accepts the whole packet or nothing
 
 
 def attach(seq: int, request: AttachRequest) -> bytes:
     """Make the request that is answered by a Ring each, then End."""
     message = ffi.new("struct dpcap_msg_attach *")
+    message.flags = request.flags
     message.snaplen = request.snaplen
     message.directions = request.directions
     message.engine = request.engine

@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 import platform
-from importlib import metadata
 from typing import TYPE_CHECKING
 
-from dpcap.capture import plugin
+from dpcap.capture import plugin, protocol
 from dpcap.filters import libpcap
 
 if TYPE_CHECKING:
@@ -32,4 +31,4 @@ def report() -> str:
             else "not built, as DPDK's headers were not there (Debian: libdpdk-dev): no live capture",
         ),
     )
-    return "\n".join([f"dpcap {metadata.version('dpcap')}", *(f"  {name:<8} {text}" for name, text in rows)])
+    return "\n".join([f"dpcap {protocol.VERSION}", *(f"  {name:<8} {text}" for name, text in rows)])

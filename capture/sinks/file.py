@@ -78,22 +78,19 @@ class FileSink:
             drain.cut()
 
     def finish(self, trailer: bytes) -> None:
-        """End the file with trailer, its statistics blocks."""
+        """End the file with trailer, its statistics blocks, and close it."""
         try:
             self._write_all(trailer)
         except OSError as error:
             if self._is_regular:
                 os.ftruncate(self._fd, self._size)
             raise self._failure(error.errno) from error
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._fd)
-        self._fd = -1
+        finally:
+            os.close(self._fd)
 
     def discard(self) -> None:
         """Close, and remove a file that this sink created and that nothing was written to."""
-        self.close()
+        os.close(self._fd)
         if self._created and self._size == 0:
             os.unlink(self._path)  # noqa: PTH108 - as above
 

@@ -20,10 +20,13 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from dpcap.capture.errors import ToolError
+from dpcap.capture.ring import BYTES
 from dpcap.capture.sinks.stamps import NS, Stamper
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from dpcap.capture.ring import Drain, Limits, Result
 
 _EPB = 6
 _OPT_EPB_FLAGS = 2
@@ -32,6 +35,7 @@ _DIRECTIONS = ("?", "In", "Out", "?")  # epb_flags, bits 0 and 1
 _MORE_FOLDERS = ("/usr/sbin", "/sbin")
 # What tcpdump says although nothing is wrong.
 _CHATTER = (b"reading from file ", b"dropped privs to ")
+_BUFFER = 256 << 10  # bytes taken from the rings at once
 # How tcpdump begins the line of a packet that it does not look into: an empty one.
 _NO_STAMP = b"[Invalid header: "
 
@@ -97,6 +101,7 @@ class TextSink:
         self._stamper = stamper or Stamper()
         self._number = number
         self._out = out
+        self._buffer = bytearray(_BUFFER)
         self._due: deque[Packet] = deque()
         self._printed = 0
         self._errors = b""
@@ -138,9 +143,28 @@ class TextSink:
             self._reap()
             raise
 
-    def close(self) -> None:
+    def drain(self, drain: Drain, limits: Limits, *, flush: bool = False) -> Result:
+        """Print what the rings hold. Raises as write() does."""
+        result = drain.read(self._buffer, limits, flush=flush)
+        if result.bytes:
+            self.write(memoryview(self._buffer)[: result.bytes])
+        elif result.stop == BYTES:  # a packet larger than the buffer
+            self._buffer = bytearray(2 * len(self._buffer))
+        if self.reader_gone:
+            raise BrokenPipeError
+        return result
+
+    def fileno(self) -> int:
+        """Return the descriptor that is printed to."""
+        return self._out
+
+    def finish(self, trailer: bytes = b"") -> None:
         """Print what is left, and end tcpdump. Raises as write() does."""
+        del trailer  # statistics are nothing to print
         self._reap()
+
+    def discard(self) -> None:
+        """End without having started."""
 
     def _reap(self) -> None:
         """Wait for tcpdump's end and take its errors."""

@@ -10,7 +10,7 @@ import pytest
 
 from dpcap.capture import discovery
 from dpcap.capture.cli import main
-from dpcap.capture.errors import AccessError
+from dpcap.capture.errors import AccessError, NoShimError
 from support.testpmd import Testpmd
 
 
@@ -52,18 +52,30 @@ def test_the_list_as_json(bare, capsys):
     assert (row["pid"], row["source"], row["port"]) == (bare.pid, None, None)
 
 
+def test_a_capture_says_how_to_load_the_shim(bare, capsys):
+    assert main(["--pid", str(bare.pid), "-w", "/dev/null"]) == NoShimError.exit_code
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "-d $(dpcap shim path)" in said
+
+
 def test_other_processes_are_not_dpdks():
     assert found(os.getpid()) is None
     assert found(1) is None
 
 
+EAL_THREADS = ("app", "eal-intr-thread", "lcore-worker-1")
+
+
 class Process:
     """A process as /proc shows it."""
 
-    def __init__(self, proc, pid, *, inner=None, cmdline="app", maps="", unix="", parent=1, netns="net:[1]"):
+    def __init__(
+        self, proc, pid, *, inner=None, cmdline="app", maps="", unix="", parent=1, threads=EAL_THREADS
+    ):
         base = proc / str(pid)
         (base / "ns").mkdir(parents=True)
-        (base / "ns/net").symlink_to(netns)
+        (base / "ns/net").symlink_to("net:[1]")
         (base / "net").mkdir()
         (base / "net/unix").write_text("Num       RefCount Protocol Flags    Type St Inode Path\n" + unix)
         (base / "maps").write_text(maps)
@@ -71,6 +83,9 @@ class Process:
         (base / "comm").write_text(os.path.basename(cmdline.split()[0])[:15] + "\n")  # noqa: PTH119
         (base / "status").write_text(f"Name:\tx\nUid:\t0\t1000\t0\t0\nNSpid:\t{pid}\t{inner or pid}\n")
         (base / "stat").write_text(f"{pid} (a) b) S {parent} 0 0\n")
+        for number, thread in enumerate(threads):
+            (base / "task" / str(pid + number)).mkdir(parents=True)
+            (base / "task" / str(pid + number) / "comm").write_text(thread + "\n")
         self.root = base / "root"
         self.root.mkdir()
 
@@ -138,6 +153,20 @@ def test_a_shim_linked_into_a_static_program(tmp_path):
     socket = listen_path(process, path)
     [application] = discovery.applications(tmp_path)
     assert (application.socket, application.shim_loaded) == (socket, True)
+
+
+@pytest.mark.parametrize("thread", ["eal-intr-thread", "dpdk-intr"])
+def test_a_static_program_that_shares_nothing(tmp_path, thread):
+    """--in-memory: no file of EAL's is mapped."""
+    Process(tmp_path, 7, cmdline="static --file-prefix=x", threads=("static", thread))
+    [application] = discovery.applications(tmp_path)
+    assert (application.name, application.file_prefix) == ("static", "x")
+
+
+def test_who_loads_the_library_alone_is_no_application(tmp_path):
+    """As a Python that calls into librte_bpf."""
+    Process(tmp_path, 7, cmdline="python", maps=EAL, threads=("python", "worker"))
+    assert discovery.applications(tmp_path) == []
 
 
 def test_a_long_name_is_whole(tmp_path):

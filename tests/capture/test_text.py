@@ -51,7 +51,7 @@ def printed(out, *args, **kwargs):
     sink.start(header())
     for each in blocks:
         sink.write(each)
-    sink.close()
+    sink.finish()
     out.seek(0)
     return out.read().decode("latin-1")
 
@@ -144,7 +144,7 @@ def test_a_packet_shows_at_once():
     sink.start(header())
     sink.write(epb(5, bytes(60)))
     assert b"port0 In" in os.read(reader, 4096)  # blocks for ever when it does not
-    sink.close()
+    sink.finish()
     os.close(reader)
     os.close(writer)
 
@@ -169,7 +169,7 @@ def test_a_flag_that_tcpdump_refuses(out):
 
     def run():
         sink.start(header())
-        sink.close()
+        sink.finish()
 
     with pytest.raises(ToolError, match="tcpdump cannot print: unknown packet type `nonsense'"):
         run()

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A capture from a running application, from the command line to the last line that is printed."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from dpcap import filters
+from dpcap.capture import discovery, protocol
+from dpcap.capture.client import Connection, seal_program
+from dpcap.capture.errors import UsageError
+from dpcap.capture.expression import compiled, expression
+from dpcap.capture.pcapng import Interface, section
+from dpcap.capture.selection import choose_application, choose_ports
+from dpcap.capture.session import Session, Stop
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dpcap.capture.arguments import Arguments
+    from dpcap.capture.discovery import Application
+    from dpcap.capture.protocol import Info, Port
+    from dpcap.capture.sinks.file import FileSink
+    from dpcap.capture.sinks.text import TextSink
+
+
+def run(arguments: Arguments) -> int:
+    """Capture until told to stop, and return the exit code."""
+    text = expression(arguments)
+    # Before anything is touched: what cannot be compiled cannot be captured.
+    program = compiled(lambda: filters.compile(text, optimize=not arguments.no_optimize))
+    application = choose_application(
+        discovery.applications(), pid=arguments.pid, file_prefix=arguments.file_prefix
+    )
+    assert application.socket is not None  # noqa: S101 - that is what it was chosen for
+    with Connection.open(application.socket, application.who) as connection, Stop() as stop:
+        info = connection.hello()
+        ports = choose_ports(connection.ports(), arguments.interfaces, application.who)
+        if len(ports) > protocol.MAX_PORTS:
+            raise UsageError(f"one capture takes {protocol.MAX_PORTS} ports at most: name them with -i")
+        request = protocol.AttachRequest(
+            ports=[(port.port, interface_id) for interface_id, port in enumerate(ports)],
+            snaplen=arguments.snaplen,
+            directions=protocol.DIRECTIONS[arguments.direction],
+            engine=protocol.ENGINES[arguments.engine],
+            n_insns=len(program.ebpf) // 8,
+            rodata_size=len(program.rodata),
+        )
+        sink = _open_sink(arguments, ports)
+        session = Session(sink, stop, count=arguments.count)
+        start_ns = time.time_ns()
+        try:
+            memory = seal_program(program.ebpf, program.rodata)
+            try:
+                session.attach(connection, request, memory)
+            finally:
+                os.close(memory)
+        except BaseException:
+            sink.discard()
+            raise
+        _announce(ports, arguments.snaplen)
+        _capture(session, sink, _header(arguments, application, info, ports, text), start_ns)
+    return 0
+
+
+def _open_sink(arguments: Arguments, ports: Sequence[Port]) -> FileSink | TextSink:
+    if arguments.write is not None:
+        from dpcap.capture.sinks.file import FileSink  # noqa: PLC0415 - one of the two is needed
+
+        return FileSink(arguments.write)
+    from dpcap.capture.sinks.stamps import Stamper  # noqa: PLC0415
+    from dpcap.capture.sinks.text import TextSink  # noqa: PLC0415
+
+    return TextSink(
+        [port.label for port in ports],
+        flags=arguments.printer_flags,
+        stamper=Stamper(arguments.time_format, nano=arguments.nano),
+        number=arguments.number,
+        out=sys.stdout.fileno(),
+    )
+
+
+def _announce(ports: Sequence[Port], snaplen: int) -> None:
+    """Say what is captured, as tcpdump does."""
+    names = ", ".join(f"{port.label} ({port.name})" for port in ports)
+    print(
+        f"dpcap: listening on {names}, link-type EN10MB (Ethernet), snapshot length {snaplen} bytes",
+        file=sys.stderr,
+    )
+
+
+def _header(
+    arguments: Arguments, application: Application, info: Info, ports: Sequence[Port], text: str
+) -> bytes:
+    """Return the blocks that begin the file."""
+    system = os.uname()
+    interfaces = (
+        Interface(
+            name=port.label,
+            description=f"{port.name} of {application.who}",
+            mac=port.mac,
+            speed=port.speed,
+            filter=text,
+            os=info.dpdk_version,
+            hardware=port.driver,
+        )
+        for port in ports
+    )
+    blocks = [interface.block(arguments.snaplen) for interface in interfaces]
+    return b"".join(
+        [
+            section(
+                hardware=system.machine,
+                os=f"{system.sysname} {system.release}",
+                application=f"dpcap {protocol.VERSION} ({info.dpdk_version})",
+            ),
+            *blocks,
+        ]
+    )
+
+
+def _capture(session: Session, sink: FileSink | TextSink, header: bytes, start_ns: int) -> None:
+    """Run the session and close the sink, whatever happens; then say what was captured."""
+    try:
+        try:
+            sink.start(header)
+            session.run()
+        finally:
+            counters = session.statistics(start_ns, time.time_ns())
+            sink.finish(b"".join(counters[number].block(number) for number in sorted(counters)))
+    except BrokenPipeError:  # whoever reads has enough: that is an end like others
+        pass
+    finally:
+        _report(session)
+
+
+def _report(session: Session) -> None:
+    """Print the last lines, as tcpdump does."""
+    lines = [f"dpcap: {who} has ended" for who in session.ended]
+    corrupt = session.corrupt_rings()
+    if corrupt:
+        lines.append(f"dpcap: {_count(corrupt, 'ring')} held nonsense and could not be read to the end")
+    captured, accepted, dropped = session.totals()
+    lines += [
+        f"{_count(captured, 'packet')} captured",
+        f"{_count(accepted, 'packet')} received by filter",
+        f"{_count(dropped, 'packet')} dropped by dpcap's ring",
+    ]
+    if sys.stderr.isatty() and session.interrupted:
+        lines.insert(0, "")  # behind the ^C
+    print("\n".join(lines), file=sys.stderr)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

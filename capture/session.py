@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A running capture: connections to applications, their rings, and the loop that carries packets to the sink.
+
+    attach ──► loop: drain rings into the sink ──► finish
+               │     nothing there: sleep, look at the sockets
+               ├── enough packets (-c), a signal: disconnect, so that the hooks go; drain what is left
+               └── the application is gone: its memory is still ours, drain what is left
+
+While a ring fills within milliseconds at line rate, a capture that matches nothing must cost nothing: so the
+rings are looked at every millisecond, which takes a few microseconds, and everything else less often.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
+
+from dpcap.capture import ring
+from dpcap.capture.errors import DpcapError
+from dpcap.capture.pcapng import Statistics
+from dpcap.capture.ring import Drain, Limits, Result
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from dpcap.capture.client import Connection
+    from dpcap.capture.protocol import AttachRequest, Ring
+
+_NAP = 0.001  # seconds between two looks at the rings
+_NAPS = 20  # between two looks at the sockets
+# After a run that found so many bytes more are there already, or will be before a nap is over.
+_BUSY_BYTES = 128 << 10
+# How long the applications may take to let go of the rings at the end.
+_DETACH_PATIENCE = 2.0  # seconds
+
+END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Sink(Protocol):
+    """Where packets go: see sinks/."""
+
+    def drain(self, drain: Drain, limits: Limits, *, flush: bool = False) -> Result:
+        """Take what the rings hold; raises BrokenPipeError when nobody wants more."""
+
+    def fileno(self) -> int:
+        """Return the descriptor written to."""
+
+
+class Totals(NamedTuple):
+    """What a capture came to, in packets."""
+
+    captured: int
+    accepted: int  # by the filter
+    dropped: int
+
+
+class Stop:
+    """Whether a signal asked for the end. A context manager: inside, signals end the capture in order.
+
+    The second signal ends the program at once, for a sink that blocks for ever.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        """Take the signals over."""
+        for number in END_SIGNALS:
+            # nohup: what was ignored at the start stays ignored.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._previous[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the signals back."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, _frame: object) -> None:
+        if self.asked:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        self.asked = True
+
+
+class Session:
+    """Captures from one or more applications into one sink."""
+
+    def __init__(self, sink: Sink, stop: Stop, *, count: int | None = None) -> None:
+        self._sink = sink
+        self._stop = stop
+        self._count = count
+        self._drain = Drain()
+        self._connections: dict[int, Connection] = {}  # by file descriptor
+        self._rings: dict[int, list[int]] = {}  # indices in the drain, of a connection
+        self._poller = select.poll()
+        self._poller.register(sink.fileno(), 0)  # errors alone: the reader of a pipe has left
+        self._reader_gone = False
+        self.captured = 0
+        self.ended: list[str] = []  # applications that went away
+
+    def attach(self, connection: Connection, request: AttachRequest, program: int) -> None:
+        """Start to capture from an application; the session owns the connection from now on."""
+        self._connections[connection.fileno()] = connection
+        self._rings[connection.fileno()] = []
+        for announced in connection.attach(request, program):
+            self._add(connection, announced)
+        self._poller.register(connection.fileno(), select.POLLIN)
+
+    def _add(self, connection: Connection, announced: tuple[Ring, int]) -> None:
+        info, fd = announced
+        try:
+            self._rings[connection.fileno()].append(self._drain.add(fd))
+        except OSError as error:
+            raise DpcapError(
+                f"{connection.who}: cannot read port{info.port} queue {info.queue}: {error.strerror}"
+            ) from error
+        finally:
+            os.close(fd)
+
+    def run(self) -> None:
+        """Carry packets until one of the ends. Raises what the sink raises, except for a reader that left."""
+        try:
+            while not self._is_over():
+                result = self._pump()
+                if result.error == errno.EAGAIN:
+                    self._wait_writable()
+                elif result.stop == ring.IDLE and result.bytes < _BUSY_BYTES:
+                    self._sleep()
+                self._look_at_sockets()
+            self._finish()
+        except BrokenPipeError:
+            self._reader_gone = True
+        finally:
+            self._disconnect()
+
+    def _is_over(self) -> bool:
+        return self._stop.asked or self._reader_gone or not self._connections or self._has_enough()
+
+    def _has_enough(self) -> bool:
+        return self._count is not None and self.captured >= self._count
+
+    def _pump(self, *, flush: bool = False) -> Result:
+        left = 0 if self._count is None else self._count - self.captured
+        result = self._sink.drain(self._drain, Limits(max_packets=left), flush=flush)
+        self.captured += result.packets
+        return result
+
+    def _sleep(self) -> None:
+        """Sleep until there is something in the rings, or it is time to look at the sockets."""
+        pending, sleep = self._drain.pending, time.sleep
+        for _ in range(_NAPS):
+            sleep(_NAP)
+            if self._stop.asked or pending():
+                return
+
+    def _wait_writable(self) -> None:
+        poller = select.poll()
+        poller.register(self._sink.fileno(), select.POLLOUT)
+        poller.poll(100)
+
+    def _look_at_sockets(self) -> None:
+        for fd, _ in self._poller.poll(0):
+            connection = self._connections.get(fd)
+            if connection is None:
+                self._reader_gone = True
+                continue
+            try:
+                while (announced := connection.next_ring()) is not None:
+                    self._add(connection, announced)
+            except EOFError:
+                self.ended.append(connection.who)
+                self._forget(fd)
+
+    def _forget(self, fd: int) -> None:
+        """The application is gone: what its rings hold is all that comes."""
+        for index in self._rings[fd]:
+            self._drain.end(index)
+        self._poller.unregister(fd)
+        self._connections.pop(fd).close()
+
+    def _disconnect(self) -> None:
+        for connection in self._connections.values():
+            connection.close()
+        self._connections.clear()
+
+    def _finish(self) -> None:
+        """Drain what was captured before the hooks went."""
+        self._disconnect()
+        deadline = time.monotonic() + _DETACH_PATIENCE
+        while not self._has_enough() and not self._drain.done():
+            if time.monotonic() > deadline:  # it is stopped, or hangs: what it published is whole
+                self._drain.end()
+            result = self._pump(flush=True)
+            if result.error == errno.EAGAIN:
+                self._wait_writable()
+            elif result.stop == ring.IDLE:
+                time.sleep(_NAP)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal ended the capture."""
+        return self._stop.asked
+
+    def totals(self) -> Totals:
+        """Return the sums over all rings."""
+        rings = self._drain.stats()
+        return Totals(self.captured, sum(r.accepted for r in rings), sum(r.dropped for r in rings))
+
+    def statistics(self, start_ns: int, end_ns: int) -> dict[int, Statistics]:
+        """Return the counters by interface."""
+        found: dict[int, Statistics] = {}
+        for r in self._drain.stats():
+            s = found.get(r.interface_id, Statistics(start_ns, end_ns, 0, 0, 0, 0))
+            found[r.interface_id] = s._replace(
+                received=s.received + r.received,
+                accepted=s.accepted + r.accepted,
+                dropped=s.dropped + r.dropped,
+                delivered=s.delivered + r.packets,
+            )
+        return found
+
+    def corrupt_rings(self) -> int:
+        """Return how many rings were given up because their content made no sense."""
+        return sum(r.corrupt for r in self._drain.stats())
