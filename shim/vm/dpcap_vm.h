@@ -94,17 +94,20 @@ enum dpcap_vm_map_type {
 	DPCAP_VM_MAP_ARRAY = 0,
 	DPCAP_VM_MAP_PERCPU_ARRAY = 1, /* one array for each lcore */
 	DPCAP_VM_MAP_HASH = 2,
-	DPCAP_VM_MAP_LRU_HASH = 3,
-	DPCAP_VM_MAP_RING = 4, /* no keys; max_entries: its size in bytes */
+	DPCAP_VM_MAP_LRU_HASH = 3, /* full: the least recently used key goes (approximately) */
+	DPCAP_VM_MAP_RING = 4,	   /* no keys; max_entries: its size in bytes, a power of two */
 };
 
 #define DPCAP_VM_MAP_NAME_SIZE 32
+/* The largest memory of one map, and the largest key. */
+#define DPCAP_VM_MAP_MAX_BYTES 0x40000000
+#define DPCAP_VM_MAP_MAX_KEY 512
 
 /* The shape of a map. */
 struct dpcap_vm_map_def {
 	char name[DPCAP_VM_MAP_NAME_SIZE];
-	uint32_t type; /* enum dpcap_vm_map_type */
-	uint32_t key_size; /* bytes; arrays: 4 */
+	uint32_t type;	     /* enum dpcap_vm_map_type */
+	uint32_t key_size;   /* bytes; arrays: 4; ring: 0 */
 	uint32_t value_size; /* bytes; ring: 0 */
 	uint32_t max_entries;
 	uint32_t read_only; /* programs may not write its values (.rodata) */
@@ -112,7 +115,100 @@ struct dpcap_vm_map_def {
 
 struct dpcap_vm_map;
 
+/*
+ * Make a map in memory of its own (a memfd), for lcores 0 to n_lcores - 1 where its
+ * type tells lcores apart. 0, or -EINVAL (a shape that makes no sense), -E2BIG,
+ * -ENOMEM or what memfd_create(2) says.
+ */
+int dpcap_vm_map_create(const struct dpcap_vm_map_def *def, uint32_t n_lcores,
+			struct dpcap_vm_map **map);
+
+/*
+ * Map the memory of a map that another process made, to read it (and, for a ring,
+ * to take records out). The descriptor is duplicated. -EPROTO: fd holds no map of
+ * this version.
+ */
+int dpcap_vm_map_open(int fd, struct dpcap_vm_map **map);
+
+void dpcap_vm_map_free(struct dpcap_vm_map *map);
+
 const struct dpcap_vm_map_def *dpcap_vm_map_def(const struct dpcap_vm_map *map);
+
+/* Lcores that the map has values for; 1 for the types that do not tell them apart. */
+uint32_t dpcap_vm_map_lcores(const struct dpcap_vm_map *map);
+
+/* The descriptor of its memory, to hand to a reader. It belongs to the map. */
+int dpcap_vm_map_fd(const struct dpcap_vm_map *map);
+
+/* What bpf_map_update_elem() takes as flags. */
+enum dpcap_vm_map_flags {
+	DPCAP_VM_MAP_ANY = 0,
+	DPCAP_VM_MAP_NOEXIST = 1, /* only a new key, else -EEXIST */
+	DPCAP_VM_MAP_EXIST = 2,	  /* only a key that is there, else -ENOENT */
+};
+
+/*
+ * Where the value of a key is, NULL when there is none; in a per-lcore array the
+ * value of the calling lcore. The memory stays, but another thread may delete the
+ * key and use it for another one.
+ */
+void *dpcap_vm_map_lookup(struct dpcap_vm_map *map, const void *key);
+
+/*
+ * 0, or -ENOENT, -EEXIST, -E2BIG (full, or no such index), -EBUSY (the lock of the
+ * bucket was not to be had in time), -EINVAL, -EPERM (opened to read).
+ */
+int dpcap_vm_map_update(struct dpcap_vm_map *map, const void *key, const void *value,
+			uint64_t flags);
+int dpcap_vm_map_delete(struct dpcap_vm_map *map, const void *key);
+
+/*
+ * Copy the value of a key (lcore: whose, in a per-lcore array), as no update of
+ * dpcap_vm_map_update() tears it. No system call, and no writer waits for it.
+ * 0, -ENOENT, or -EBUSY when the value changed all the time.
+ */
+int dpcap_vm_map_read(const struct dpcap_vm_map *map, const void *key, uint32_t lcore, void *value);
+
+/*
+ * Copy the next key of a hash; *cursor is 0 at first. 0, or -ENOENT after the last.
+ * Each key that is there all the time comes once.
+ */
+int dpcap_vm_map_next_key(const struct dpcap_vm_map *map, uint32_t *cursor, void *key);
+
+/* Put a record into a ring. 0, or -EAGAIN (full: counted), -E2BIG (never fits). */
+int dpcap_vm_ring_output(struct dpcap_vm_map *map, const void *data, uint64_t size);
+
+/*
+ * Take the oldest record out, one reader at a time. Its size in bytes, or -EAGAIN
+ * (there is none), -EMSGSIZE (it is larger than size and stays), -EPROTO (the ring's
+ * memory is damaged).
+ */
+int64_t dpcap_vm_ring_read(struct dpcap_vm_map *map, void *data, uint64_t size);
+
+/* Records that did not fit since the ring was made. */
+uint64_t dpcap_vm_ring_dropped(const struct dpcap_vm_map *map);
+
+/* The lcore that the calling thread is, for per-lcore arrays and programs that ask. */
+void dpcap_vm_set_lcore(uint32_t lcore);
+uint32_t dpcap_vm_lcore(void);
+
+/*
+ * The helpers that the VM brings, under the numbers that they have in Linux
+ * (bpf-helpers(7)), so that what clang compiles finds them:
+ *
+ *    1 bpf_map_lookup_elem     5 bpf_ktime_get_ns        8 bpf_get_smp_processor_id
+ *    2 bpf_map_update_elem     6 bpf_trace_printk      130 bpf_ringbuf_output
+ *    3 bpf_map_delete_elem     7 bpf_get_prandom_u32
+ *
+ * They are offered to a program by its load attributes, as any other.
+ */
+const struct dpcap_vm_helper *dpcap_vm_helpers(uint32_t *n);
+
+/*
+ * Who gets the lines that bpf_trace_printk() prints (without a line end), in place
+ * of standard error; NULL: standard error again. Called on the lcore that runs the program.
+ */
+void dpcap_vm_set_print(void (*print)(const char *line));
 
 struct dpcap_vm_load_attr {
 	const struct dpcap_insn *insns;

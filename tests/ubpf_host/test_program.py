@@ -139,6 +139,11 @@ def test_burst_limits() -> None:
 @pytest.mark.parametrize(
     "code",
     [
+        "mov %r0, %r6\nexit",  # never written
+        "ldxb %r0, [%r1]\nexit",  # not compared with the length
+        "stb [%r1], 1\nmov %r0, 0\nexit",  # packets are read-only
+        "ja -1",
+        "ldxdw %r0, [%r10-516]\nexit",
         "call 1\nexit",
         "mov %r0, 0",
         ".quad 0xff",
