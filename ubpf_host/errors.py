@@ -8,8 +8,9 @@ class VerifierError(ValueError):
     """A program that the verifier refused. The message tells why, ``log`` all that it said."""
 
     def __init__(self, log: str) -> None:
-        lines = [line for line in log.splitlines() if line.strip()]
-        super().__init__(lines[-1].strip() if lines else "the program was refused")
+        # The registers at the place that is at fault are on indented lines after the reason.
+        reasons = [line for line in log.splitlines() if line[:1].strip()]
+        super().__init__(reasons[-1] if reasons else "the program was refused")
         self.log = log
 
 

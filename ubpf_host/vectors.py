@@ -3,13 +3,14 @@
 
 A file has sections, each begun by a line ``-- name``; ``#`` starts a comment:
 
-``-- asm``      the program as text (``-- asm @ FILE``: in that file beside it), or
+``-- asm``      the program as text, or
 ``-- raw``      as one 64-bit number a slot, or as the bytes in hex
 ``-- mem``      the memory, in hex
 ``-- result``   r0 at the end
 ``-- error``    the message of the reference implementation, when it refuses the program
 
-Other sections (the C source, notes) mean nothing here.
+``-- asm @ FILE`` means the contents of a file beside it. Other sections (the C source, notes)
+mean nothing here.
 """
 
 from __future__ import annotations
@@ -33,28 +34,42 @@ class Vector(NamedTuple):
     error: str | None
 
 
-def _sections(text: str) -> dict[str, list[tuple[int, str]]]:
-    """The lines of each section, with their numbers."""
-    sections: dict[str, list[tuple[int, str]]] = {}
-    current: list[tuple[int, str]] = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        content = line.partition("#")[0].rstrip()
+class _Section(NamedTuple):
+    path: Path  # which file the lines are of
+    lines: list[tuple[int, str]]  # without comments, with their numbers
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    return [
+        (number, line.partition("#")[0].rstrip())
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+    ]
+
+
+def _sections(path: Path) -> dict[str, _Section]:
+    sections: dict[str, _Section] = {}
+    current = _Section(path, [])
+    for number, content in _lines(path):
         if content.startswith("--"):
-            current = sections.setdefault(content.removeprefix("--").strip(), [])
+            name, at, link = (part.strip() for part in content.removeprefix("--").partition("@"))
+            current = sections[name] = _Section(path, [])
+            if at:
+                linked = path.parent / link
+                sections[name] = _Section(linked, [line for line in _lines(linked) if line[1]])
         elif content:
-            current.append((number, content))
+            current.lines.append((number, content))
     return sections
 
 
-def _assemble(path: Path, lines: list[tuple[int, str]]) -> bytes:
+def _assemble(section: _Section) -> bytes:
     # Blank lines stand for what was taken out, so that errors count the file's lines.
-    text = [""] * (lines[-1][0] if lines else 0)
-    for number, content in lines:
+    text = [""] * (section.lines[-1][0] if section.lines else 0)
+    for number, content in section.lines:
         text[number - 1] = content
     try:
         return assemble("\n".join(text))
     except AsmError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{section.path}: {error}") from None
 
 
 def _raw(path: Path, number: int, line: str) -> bytes:
@@ -70,23 +85,15 @@ def _raw(path: Path, number: int, line: str) -> bytes:
 
 def read_vector(path: Path) -> Vector:
     """Read one file. ValueError names the file and the line that is wrong."""
-    sections = _sections(path.read_text())
+    sections = _sections(path)
     code = None
-    for name, lines in sections.items():
-        section, at, link = (part.strip() for part in name.partition("@"))
-        if section == "asm" and at:
-            code = _assemble(
-                path.parent / link, list(enumerate((path.parent / link).read_text().splitlines(), 1))
-            )
-        elif section == "asm":
-            code = _assemble(path, lines)
-        elif section == "raw":
-            code = b"".join(_raw(path, number, line) for number, line in lines)
-    mem = "".join(
-        line.rpartition(":")[2] for _, line in sections.get("mem", [])
-    )  # "0000: 00 01" as hexdump does
-    result = [line for _, line in sections.get("result", [])]
-    error = [line for _, line in sections.get("error", [])]
+    if "asm" in sections:
+        code = _assemble(sections["asm"])
+    elif "raw" in sections:
+        code = b"".join(_raw(path, number, line) for number, line in sections["raw"].lines)
+    text = {name: [line for _, line in section.lines] for name, section in sections.items()}
+    mem = "".join(line.rpartition(":")[2] for line in text.get("mem", []))  # "0000: 00 01" as hexdump does
+    result, error = text.get("result"), text.get("error")
     return Vector(
         name=path.stem,
         code=code,
