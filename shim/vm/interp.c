@@ -11,8 +11,6 @@
 
 #include "interp.h"
 #include "isa.h"
-#include "ops.h"
-#include "prog.h"
 
 /* What a local call puts aside: r6 to r9 and r10 belong to the caller. */
 struct frame {
@@ -86,6 +84,36 @@ static const void *const *handler_table;
 	name##32X : JUMP_IF(DSTS32 operator SRCS32);                                               \
 	name##32K : JUMP_IF(DSTS32 operator IMM);
 
+/*
+ * A load and what is done with it, see DPCAP_VM_FUSED_OPS. n_be: slots of the byte
+ * swap behind the load.
+ */
+#define LOAD_ENDS(name, n_be, value)                                                               \
+	name : LOAD_NEXT(n_be, value); DISPATCH();                                                 \
+	name##_JEQ32K : LOAD_NEXT(n_be, value); JUMP_IF(DST32 == SIMM32);                          \
+	name##_JNE32K : LOAD_NEXT(n_be, value); JUMP_IF(DST32 != SIMM32);                          \
+	name##_JSET32K : LOAD_NEXT(n_be, value); JUMP_IF(DST32 & SIMM32);                          \
+	name##_JEQ64K : LOAD_NEXT(n_be, value); JUMP_IF(DST == SIMM64);                            \
+	name##_JNE64K : LOAD_NEXT(n_be, value); JUMP_IF(DST != SIMM64);
+#define LOAD_NEXT(n_be, value)                                                                     \
+	DST = (value);                                                                             \
+	op += 1 + (n_be)
+
+/* The same behind `jlt`, which is the first slot. */
+#define GUARD_ENDS(name, n_be, value)                                                              \
+	name : GUARD(); LOAD_NEXT(n_be, value); DISPATCH();                                        \
+	name##_JEQ32K : GUARD(); LOAD_NEXT(n_be, value); JUMP_IF(DST32 == SIMM32);                 \
+	name##_JNE32K : GUARD(); LOAD_NEXT(n_be, value); JUMP_IF(DST32 != SIMM32);                 \
+	name##_JSET32K : GUARD(); LOAD_NEXT(n_be, value); JUMP_IF(DST32 & SIMM32);                 \
+	name##_JEQ64K : GUARD(); LOAD_NEXT(n_be, value); JUMP_IF(DST == SIMM64);                   \
+	name##_JNE64K : GUARD(); LOAD_NEXT(n_be, value); JUMP_IF(DST != SIMM64);
+#define GUARD()                                                                                    \
+	if (DST < SIMM64) {                                                                        \
+		op += op->offset + 1;                                                              \
+		DISPATCH();                                                                        \
+	}                                                                                          \
+	op++
+
 /* Read-modify-write; with fetch the source register receives the old value. */
 #define ATOMIC(name, builtin)                                                                      \
 	name##32 : builtin(ATOMIC_AT(atomic32), SRC32, __ATOMIC_SEQ_CST); NEXT();                  \
@@ -135,7 +163,7 @@ static uint64_t run(const struct dpcap_vm_prog *prog, void *mem, uint64_t len, u
 		    uint64_t meta)
 {
 #define LABEL(name) [OP_##name] = &&name,
-	static const void *const labels[] = {DPCAP_VM_OPS(LABEL)};
+	static const void *const labels[] = {DPCAP_VM_OPS(LABEL) DPCAP_VM_FUSED_OPS(LABEL)};
 #undef LABEL
 	uint8_t stack[DPCAP_VM_MAX_FRAMES][DPCAP_VM_STACK_SIZE] __attribute__((aligned(16)));
 	struct frame frames[DPCAP_VM_MAX_FRAMES];
@@ -205,6 +233,21 @@ static uint64_t run(const struct dpcap_vm_prog *prog, void *mem, uint64_t len, u
 	STX16 : AT(DST, u16) = (uint16_t)SRC; NEXT();
 	STX32 : AT(DST, u32) = SRC32; NEXT();
 	STX64 : AT(DST, u64) = SRC; NEXT();
+
+	LOAD_ENDS(FUSED_LDX8, 0, AT(SRC, u8))
+	LOAD_ENDS(FUSED_LDX16, 0, AT(SRC, u16))
+	LOAD_ENDS(FUSED_LDX32, 0, AT(SRC, u32))
+	LOAD_ENDS(FUSED_LDXBE16, 1, be16(AT(SRC, u16)))
+	LOAD_ENDS(FUSED_LDXBE32, 1, be32(AT(SRC, u32)))
+	GUARD_ENDS(GUARD_LDX8, 0, AT(SRC, u8))
+	GUARD_ENDS(GUARD_LDX16, 0, AT(SRC, u16))
+	GUARD_ENDS(GUARD_LDX32, 0, AT(SRC, u32))
+	GUARD_ENDS(GUARD_LDXBE16, 1, be16(AT(SRC, u16)))
+	GUARD_ENDS(GUARD_LDXBE32, 1, be32(AT(SRC, u32)))
+	MOV64X_ADD64X : DST = SRC + reg[op[1].src]; op += 2; DISPATCH();
+	MOV64X_ADD64K : DST = SRC + (uint64_t)(int64_t)op[1].imm; op += 2; DISPATCH();
+	MOV64K_EXIT : DST = SIMM64; goto EXIT;
+	MOV32K_EXIT : DST = SIMM32; goto EXIT;
 
 	ATOMIC(ATOMIC_ADD, __atomic_fetch_add)
 	ATOMIC(ATOMIC_OR, __atomic_fetch_or)
@@ -278,7 +321,7 @@ void dpcap_vm_interp_prepare(struct dpcap_vm_prog *prog)
 		const struct dpcap_insn *insn = &prog->insns[pc];
 
 		prog->ops[pc] = (struct dpcap_vm_op){
-			.handler = handler_table[dpcap_vm_op_kind(insn)],
+			.handler = handler_table[dpcap_vm_fused_kind(prog, pc)],
 			.dst = insn_dst(insn),
 			.src = insn_src(insn),
 			.offset = insn->offset,

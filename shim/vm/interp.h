@@ -5,6 +5,9 @@
 
 #include <stdint.h>
 
+#include "ops.h"
+#include "prog.h"
+
 /*
  * One slot for each slot of the program, so that distances stay what they are.
  * The handler replaces opcode and all fields that only select an operation.
@@ -16,5 +19,12 @@ struct dpcap_vm_op {
 	int16_t offset;
 	int32_t imm;
 };
+
+/*
+ * What the interpreter does at the instruction: its operation, or one that does those
+ * behind it as well. These keep their own slots: a jump to them finds them, and the
+ * fused operation reads its operands there.
+ */
+enum dpcap_vm_op_kind dpcap_vm_fused_kind(const struct dpcap_vm_prog *prog, uint32_t pc);
 
 #endif /* DPCAP_VM_INTERP_H */

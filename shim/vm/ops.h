@@ -51,9 +51,30 @@
 	DPCAP_VM_OPS_WXK(X, JSLE)                                                                  \
 	X(JA) X(JAL) X(CALL) X(CALLX) X(CALL_LOCAL) X(EXIT)
 
+/*
+ * What the interpreter does at once, because filters do it all the time:
+ *
+ *	[jlt r, imm, out]   [GUARD_]       is the packet that long?
+ *	ldx r, [r + offset]  LDX..
+ *	[be r]                 ..BE..       in the field's byte order
+ *	[jump if r ... imm]      .._JEQ..   what is in it?
+ */
+#define DPCAP_VM_OPS_LOAD_ENDS(X, name)                                                            \
+	X(name) X(name##_JEQ32K) X(name##_JNE32K) X(name##_JSET32K) X(name##_JEQ64K) X(name##_JNE64K)
+#define DPCAP_VM_OPS_GUARDED(X, name)                                                              \
+	DPCAP_VM_OPS_LOAD_ENDS(X, FUSED_##name) DPCAP_VM_OPS_LOAD_ENDS(X, GUARD_##name)
+#define DPCAP_VM_FUSED_OPS(X)                                                                      \
+	DPCAP_VM_OPS_GUARDED(X, LDX8)                                                              \
+	DPCAP_VM_OPS_GUARDED(X, LDX16)                                                             \
+	DPCAP_VM_OPS_GUARDED(X, LDX32)                                                             \
+	DPCAP_VM_OPS_GUARDED(X, LDXBE16)                                                           \
+	DPCAP_VM_OPS_GUARDED(X, LDXBE32)                                                           \
+	X(MOV64X_ADD64X) X(MOV64X_ADD64K) X(MOV64K_EXIT) X(MOV32K_EXIT)
+
 enum dpcap_vm_op_kind {
 #define DPCAP_VM_OP_NAME(name) OP_##name,
 	DPCAP_VM_OPS(DPCAP_VM_OP_NAME)
+	DPCAP_VM_FUSED_OPS(DPCAP_VM_OP_NAME)
 #undef DPCAP_VM_OP_NAME
 	DPCAP_VM_N_OPS
 };
