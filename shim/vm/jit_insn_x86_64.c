@@ -1,50 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * Translating instructions, one by one or a few at once where the machine has one for
- * them. A few can be taken at once only if nothing jumps between them.
- */
+/* Translating instructions one by one. */
 #if defined(__x86_64__)
 #include "jit_x86_64.h"
-
-static const struct dpcap_insn *insn_at(const struct jit *jit, uint32_t pc)
-{
-	return &jit->prog->insns[pc];
-}
-
-static uint8_t dst_reg(const struct jit *jit, const struct dpcap_insn *insn)
-{
-	return jit->reg[insn_dst(insn)];
-}
-
-static uint8_t src_reg(const struct jit *jit, const struct dpcap_insn *insn)
-{
-	return jit->reg[insn_src(insn)];
-}
-
-static enum x64_width insn_width(const struct dpcap_insn *insn)
-{
-	return insn_class(insn) == BPF_ALU64 || insn_class(insn) == BPF_JMP ? W64 : W32;
-}
-
-static bool is_op(const struct dpcap_insn *insn, uint8_t opcode)
-{
-	return insn->opcode == opcode;
-}
-
-/* The instruction behind, if it can be taken together with this one; NULL if not. */
-static const struct dpcap_insn *fusible(const struct jit *jit, uint32_t pc)
-{
-	if (pc + 1 >= jit->function.end || jit->prog->aux[pc + 1].jump_target)
-		return NULL;
-	return insn_at(jit, pc + 1);
-}
-
-/* The flags now show the value of this register compared with 0. */
-static void flags_show(struct jit *jit, uint8_t reg, enum x64_width w)
-{
-	jit->flags_reg = reg;
-	jit->flags_width = w;
-}
 
 static void emit_mov(struct jit *jit, const struct dpcap_insn *insn)
 {
@@ -259,37 +216,6 @@ static uint32_t target_label(const struct jit *jit, uint32_t pc)
 	return exit >= 0 ? jit->exit_labels[exit] : jit_label(jit, pc);
 }
 
-static bool ends_flow(const struct dpcap_insn *insn)
-{
-	return insn->opcode == BPF_OPCODE_EXIT || insn->opcode == (BPF_JMP | BPF_JA) ||
-	       insn->opcode == (BPF_JMP32 | BPF_JA);
-}
-
-/* `r0 = constant; exit` goes straight to where its result is dealt with. */
-static uint32_t fuse_known_exit(struct jit *jit, uint32_t pc)
-{
-	int exit = jit_known_exit(jit, pc);
-
-	if (exit < 0 || !fusible(jit, pc))
-		return 0;
-	/* Every jump to it was led past it: without a way from above it is dead. */
-	if (pc == jit->function.start || !ends_flow(insn_at(jit, pc - 1)))
-		x64_jmp(&jit->as, jit->exit_labels[exit]);
-	return 2;
-}
-
-/* r0 >>= 63; exit */
-static uint32_t fuse_bit63_exit(struct jit *jit, uint32_t pc)
-{
-	const struct dpcap_insn *insn = insn_at(jit, pc), *next = fusible(jit, pc);
-
-	if (!jit->exit_bit63 || !next || next->opcode != BPF_OPCODE_EXIT ||
-	    !is_op(insn, BPF_ALU64 | BPF_K | BPF_RSH) || insn->imm != 63 || insn_dst(insn) != 0)
-		return 0;
-	jit->exit_bit63(jit);
-	return 2;
-}
-
 static void emit_jump(struct jit *jit, uint32_t pc)
 {
 	const struct dpcap_insn *insn = insn_at(jit, pc);
@@ -314,160 +240,22 @@ static void emit_jump(struct jit *jit, uint32_t pc)
 	}
 }
 
-/* load; to_be of the same size: movbe */
-static bool fuse_load_be(struct jit *jit, const struct dpcap_insn *load,
-			 const struct dpcap_insn *next)
-{
-	uint8_t bytes = (uint8_t)insn_mem_size(load);
-
-	if (!(jit->cpu & DPCAP_VM_CPU_MOVBE) || !next || insn_mode(load) != BPF_MEM || bytes < 4)
-		return false;
-	if (insn_dst(next) != insn_dst(load) || next->imm != bytes * 8)
-		return false;
-	if (!is_op(next, BPF_ALU | BPF_X | BPF_END) && !is_op(next, BPF_ALU64 | BPF_K | BPF_END))
-		return false;
-	x64_load_be(&jit->as, bytes, dst_reg(jit, load),
-		    x64_at(src_reg(jit, load), load->offset));
-	return true;
-}
-
-static void emit_load(struct jit *jit, const struct dpcap_insn *insn)
-{
-	struct x64_mem mem = x64_at(src_reg(jit, insn), insn->offset);
-	uint8_t bytes = (uint8_t)insn_mem_size(insn);
-
-	if (insn_mode(insn) == BPF_MEMSX)
-		x64_load_signed(&jit->as, bytes, dst_reg(jit, insn), mem);
-	else
-		x64_load(&jit->as, bytes, dst_reg(jit, insn), mem);
-}
-
-/* dst = src; dst += what: lea */
-static bool fuse_mov_add(struct jit *jit, const struct dpcap_insn *mov,
-			 const struct dpcap_insn *next)
-{
-	uint8_t dst = dst_reg(jit, mov), src = src_reg(jit, mov), index;
-
-	if (is_op(next, BPF_ALU64 | BPF_K | BPF_ADD)) {
-		x64_lea(&jit->as, W64, dst, x64_at(src, next->imm));
-		return true;
-	}
-	if (!is_op(next, BPF_ALU64 | BPF_X | BPF_ADD) || insn_src(next) == insn_dst(mov))
-		return false;
-	index = src_reg(jit, next);
-	if (index == RSP) {
-		index = src;
-		src = RSP;
-	}
-	if (index == RSP)
-		return false;
-	x64_lea(&jit->as, W64, dst, x64_at_index(src, index, 0, 0));
-	return true;
-}
-
-/* dst = src; dst shifted by count: the form with three operands */
-static bool fuse_mov_shift(struct jit *jit, const struct dpcap_insn *mov,
-			   const struct dpcap_insn *next)
-{
-	enum x64_shift op;
-
-	if (!(jit->cpu & DPCAP_VM_CPU_BMI2) || insn_class(next) != BPF_ALU64 || !insn_is_x(next) ||
-	    insn_src(next) == insn_dst(mov))
-		return false;
-	switch (insn_code(next)) {
-	case BPF_LSH:
-		op = X_SHL;
-		break;
-	case BPF_RSH:
-		op = X_SHR;
-		break;
-	case BPF_ARSH:
-		op = X_SAR;
-		break;
-	default:
-		return false;
-	}
-	x64_shiftx(&jit->as, W64, op, dst_reg(jit, mov), src_reg(jit, mov), src_reg(jit, next));
-	return true;
-}
-
-/* dst = ~src; dst &= mask: andn. src and dst may be the same. */
-static bool fuse_not_and(struct jit *jit, uint8_t src, const struct dpcap_insn *not_insn,
-			 const struct dpcap_insn *next)
-{
-	uint8_t dst = dst_reg(jit, not_insn);
-
-	if (!(jit->cpu & DPCAP_VM_CPU_BMI1) || !next || !is_op(not_insn, BPF_ALU64 | BPF_K | BPF_XOR) ||
-	    not_insn->imm != -1)
-		return false;
-	if (!is_op(next, BPF_ALU64 | BPF_X | BPF_AND) || insn_dst(next) != insn_dst(not_insn) ||
-	    insn_src(next) == insn_dst(not_insn))
-		return false;
-	x64_andn(&jit->as, W64, dst, src, src_reg(jit, next));
-	flags_show(jit, dst, W64);
-	return true;
-}
-
-/* How many instructions were taken together, 0: none. */
-static uint32_t fuse_mov(struct jit *jit, uint32_t pc)
-{
-	const struct dpcap_insn *mov = insn_at(jit, pc), *next = fusible(jit, pc);
-
-	if (!is_op(mov, BPF_ALU64 | BPF_X | BPF_MOV) || mov->offset != 0 || !next ||
-	    insn_dst(next) != insn_dst(mov) || insn_src(mov) == insn_dst(mov))
-		return 0;
-	if (fuse_not_and(jit, src_reg(jit, mov), next, fusible(jit, pc + 1)))
-		return 3;
-	return fuse_mov_add(jit, mov, next) || fuse_mov_shift(jit, mov, next) ? 2 : 0;
-}
-
-/*
- * dst = address of a table; dst += index; dst = load [dst + offset]:
- *	mov temp, address; mov dst, [temp + index + offset]
- */
-static uint32_t fuse_table_load(struct jit *jit, uint32_t pc)
-{
-	const struct dpcap_insn *lddw = insn_at(jit, pc), *add, *load;
-	uint64_t address;
-
-	if (pc + 3 >= jit->function.end || jit->prog->aux[pc + 2].jump_target ||
-	    jit->prog->aux[pc + 3].jump_target)
-		return 0;
-	add = insn_at(jit, pc + 2);
-	load = insn_at(jit, pc + 3);
-	if (!is_op(add, BPF_ALU64 | BPF_X | BPF_ADD) || insn_dst(add) != insn_dst(lddw) ||
-	    insn_src(add) == insn_dst(lddw) || insn_src(add) == BPF_REG_FP)
-		return 0;
-	if (insn_class(load) != BPF_LDX || insn_mode(load) != BPF_MEM ||
-	    insn_src(load) != insn_dst(lddw) || insn_dst(load) != insn_dst(lddw))
-		return 0;
-	address = dpcap_vm_lddw_value(jit->prog, lddw);
-	x64_mov_imm(&jit->as, TEMP, address);
-	x64_load(&jit->as, (uint8_t)insn_mem_size(load), dst_reg(jit, load),
-		 x64_at_index(TEMP, src_reg(jit, add), 0, load->offset));
-	return 4;
-}
-
 /* Translate the instruction at pc; the number of slots dealt with. */
 static uint32_t emit_insn(struct jit *jit, uint32_t pc)
 {
 	const struct dpcap_insn *insn = insn_at(jit, pc);
-	uint8_t flags_reg = jit->flags_reg;
+	bool jumps = insn_class(insn) == BPF_JMP || insn_class(insn) == BPF_JMP32;
 	uint32_t n;
 
-	jit->flags_reg = NO_REG;
+	if (!jumps)
+		jit->flags_reg = NO_REG;
+	n = jit_fuse(jit, pc);
+	if (n != 0)
+		return n;
 	switch (insn_class(insn)) {
 	case BPF_LD:
-		n = fuse_table_load(jit, pc);
-		if (n != 0)
-			return n;
 		x64_mov_imm(&jit->as, dst_reg(jit, insn), dpcap_vm_lddw_value(jit->prog, insn));
 		return 2;
-	case BPF_LDX:
-		if (fuse_load_be(jit, insn, fusible(jit, pc)))
-			return 2;
-		emit_load(jit, insn);
-		return 1;
 	case BPF_ST:
 		x64_store_imm(&jit->as, (uint8_t)insn_mem_size(insn),
 			      x64_at(dst_reg(jit, insn), insn->offset), insn->imm);
@@ -481,19 +269,9 @@ static uint32_t emit_insn(struct jit *jit, uint32_t pc)
 		return 1;
 	case BPF_ALU:
 	case BPF_ALU64:
-		n = fuse_known_exit(jit, pc);
-		if (n == 0)
-			n = fuse_bit63_exit(jit, pc);
-		if (n == 0)
-			n = fuse_mov(jit, pc);
-		if (n != 0)
-			return n;
-		if (fuse_not_and(jit, dst_reg(jit, insn), insn, fusible(jit, pc)))
-			return 2;
 		emit_alu(jit, insn);
 		return 1;
 	default:
-		jit->flags_reg = flags_reg;
 		emit_jump(jit, pc);
 		jit->flags_reg = NO_REG;
 		return 1;

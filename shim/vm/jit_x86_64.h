@@ -90,6 +90,12 @@ void jit_emit_body(struct jit *jit);
  */
 int jit_known_exit(const struct jit *jit, uint32_t pc);
 
+/*
+ * jit_fuse_x86_64.c: translate several instructions at once, where the machine has one
+ * for them. The number of slots dealt with; 0: nothing was done.
+ */
+uint32_t jit_fuse(struct jit *jit, uint32_t pc);
+
 /* jit_long_x86_64.c: what takes more than a few machine instructions. */
 void jit_emit_division(struct jit *jit, const struct dpcap_insn *insn);
 void jit_emit_atomic(struct jit *jit, const struct dpcap_insn *insn);
@@ -107,6 +113,52 @@ static inline uint32_t jit_label(const struct jit *jit, uint32_t pc)
 static inline uint32_t jit_entry_label(const struct jit *jit, uint32_t pc)
 {
 	return jit->prog->n_insns + pc;
+}
+
+static inline const struct dpcap_insn *insn_at(const struct jit *jit, uint32_t pc)
+{
+	return &jit->prog->insns[pc];
+}
+
+static inline uint8_t dst_reg(const struct jit *jit, const struct dpcap_insn *insn)
+{
+	return jit->reg[insn_dst(insn)];
+}
+
+static inline uint8_t src_reg(const struct jit *jit, const struct dpcap_insn *insn)
+{
+	return jit->reg[insn_src(insn)];
+}
+
+static inline enum x64_width insn_width(const struct dpcap_insn *insn)
+{
+	return insn_class(insn) == BPF_ALU64 || insn_class(insn) == BPF_JMP ? W64 : W32;
+}
+
+static inline bool is_op(const struct dpcap_insn *insn, uint8_t opcode)
+{
+	return insn->opcode == opcode;
+}
+
+/* The instruction behind, if it can be taken together with this one; NULL if not. */
+static inline const struct dpcap_insn *fusible(const struct jit *jit, uint32_t pc)
+{
+	if (pc + 1 >= jit->function.end || jit->prog->aux[pc + 1].jump_target)
+		return NULL;
+	return insn_at(jit, pc + 1);
+}
+
+/* The flags now show the value of this register compared with 0. */
+static inline void flags_show(struct jit *jit, uint8_t reg, enum x64_width w)
+{
+	jit->flags_reg = reg;
+	jit->flags_width = w;
+}
+
+static inline bool ends_flow(const struct dpcap_insn *insn)
+{
+	return insn->opcode == BPF_OPCODE_EXIT || insn->opcode == (BPF_JMP | BPF_JA) ||
+	       insn->opcode == (BPF_JMP32 | BPF_JA);
 }
 
 #endif /* DPCAP_VM_JIT_X86_64_H */

@@ -119,7 +119,14 @@ static void run_burst(const struct engines *engines, uint64_t seed)
 
 static void run_program(uint64_t seed)
 {
-	struct dpcap_vm_load_attr attr = {.insns = gen.insns, .helpers = &helper, .n_helpers = 1};
+	static const uint8_t rodata[GEN_RODATA_SIZE] = "0123456789abcdefghijklmnopqrstuvwxyz";
+	struct dpcap_vm_load_attr attr = {
+		.insns = gen.insns,
+		.helpers = &helper,
+		.n_helpers = 1,
+		.rodata = rodata,
+		.rodata_size = sizeof(rodata),
+	};
 	struct engines engines;
 	char log[4096];
 	int i;

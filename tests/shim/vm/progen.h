@@ -12,6 +12,7 @@
 #define GEN_MAX_INSNS 1024
 #define GEN_MEM_SIZE 64	 /* bytes behind r9 in the program */
 #define GEN_STACK_SIZE 32 /* bytes below r10 that are initialised; r9 of local functions */
+#define GEN_RODATA_SIZE 64
 #define GEN_HELPER_ID 7
 #define GEN_MAX_JUMPS 256
 
@@ -197,6 +198,33 @@ static void gen_load_indexed(struct gen *gen)
 		gen_set(gen, address);
 }
 
+/* An address of several parts, overwritten by what lies there. */
+static void gen_load_scaled(struct gen *gen)
+{
+	uint8_t index = gen_number_reg(gen), dst = gen_number_reg(gen), size = (uint8_t)gen_below(gen, 4);
+	uint8_t scale = (uint8_t)gen_below(gen, 4);
+
+	gen_emit(gen, ALU64_K(BPF_AND, index, 1));
+	if (gen_below(gen, 2) && dst != index) {
+		const struct dpcap_insn table[] = {LDDW_RODATA(dst, (int)gen_below(gen, 40))};
+
+		gen_emit(gen, table[0]);
+		gen_emit(gen, table[1]);
+		gen_emit(gen, ALU64_X(BPF_ADD, dst, index));
+	} else {
+		if (dst != index)
+			gen_emit(gen, MOV_X(dst, index));
+		if (scale > 0)
+			gen_emit(gen, ALU64_K(BPF_LSH, dst, scale));
+		gen_emit(gen, ALU64_X(BPF_ADD, dst, 9));
+	}
+	if (gen_below(gen, 2))
+		gen_emit(gen, ALU64_K(BPF_ADD, dst, gen_below(gen, 4)));
+	gen_emit(gen, LDX(gen_sizes[size], dst, dst, gen_below(gen, 8)));
+	if (size > 0 && gen_below(gen, 2))
+		gen_emit(gen, BE(dst, 8 << size));
+}
+
 /* Jumps to the start of a later statement. */
 static void gen_jump(struct gen *gen)
 {
@@ -214,6 +242,24 @@ static void gen_jump(struct gen *gen)
 		gen_emit(gen, INSN(op, dst, 0, 0, gen_value(gen)));
 	else
 		gen_emit(gen, INSN(op | BPF_X, dst, gen_number_reg(gen), 0, 0));
+}
+
+/* What every filter consists of: is the packet long enough, load, swap, compare. */
+static void gen_guarded_load(struct gen *gen)
+{
+	static const uint8_t codes[] = {BPF_JEQ, BPF_JNE, BPF_JSET, BPF_JGT};
+	uint8_t dst = gen_number_reg(gen), class = gen_below(gen, 2) ? BPF_JMP : BPF_JMP32;
+	uint32_t size = gen_below(gen, 3);
+
+	if (gen->n_jumps + 2 > GEN_MAX_JUMPS)
+		return;
+	gen->jumps[gen->n_jumps++] = gen->n;
+	gen_emit(gen, JMP_K(BPF_JLT, gen_number_reg(gen), gen_value(gen), 0));
+	gen_emit(gen, LDX(gen_sizes[size], dst, 9, gen_below(gen, 16)));
+	if (size > 0 && gen_below(gen, 2))
+		gen_emit(gen, BE(dst, 8 << size));
+	gen->jumps[gen->n_jumps++] = gen->n;
+	gen_emit(gen, INSN(class | codes[gen_below(gen, 4)], dst, 0, 0, gen_value(gen)));
 }
 
 static void gen_land_jumps(struct gen *gen, bool all)
@@ -294,6 +340,12 @@ static void gen_statement(struct gen *gen, bool calls)
 		break;
 	case 6:
 		gen_unary(gen);
+		break;
+	case 12:
+		gen_load_scaled(gen);
+		break;
+	case 13:
+		gen_guarded_load(gen);
 		break;
 	case 7:
 	case 8:
