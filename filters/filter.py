@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from dpcap.filters import cbpf, libpcap, plain
 from dpcap.filters.errors import FilterError
+from dpcap.filters.forms import Form, compile_forms, plain_form
 from dpcap.filters.locate import locate
-from dpcap.ubpf_host import isa
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 Packet = bytes | bytearray | memoryview
 Direction = Literal["in", "out"]
-
-#: The longest eBPF program the VM takes, DPCAP_VM_MAX_INSNS.
-MAX_INSNS: Final = 65536
 
 # DPCAP_VM_META_DIRECTION.
 _DIRECTIONS: Final = {None: 0, "in": 1, "out": 2}
@@ -37,39 +34,47 @@ class Filter:
     Packets are Ethernet frames without FCS.
     """
 
-    def __init__(self, expression: str | None, program: cbpf.Program) -> None:
+    def __init__(self, expression: str | None, program: cbpf.Program, *, optimize: bool = True) -> None:
         #: What it was compiled from; None for Filter.from_cbpf().
         self.expression = expression
         #: libpcap's program. cbpf.format_c() and others print it as tcpdump does.
         self.cbpf = program
-        code = isa.encode(plain.translate(program))
-        if len(code) // isa.SLOT_SIZE > MAX_INSNS:
-            raise FilterError(
-                f"the filter is too big: {len(code) // isa.SLOT_SIZE} instructions, {MAX_INSNS} are possible"
-            )
-        #: RFC 9669 instructions; r1 packet, r2 its bytes, r3 its length on the wire, r4 metadata.
-        self.ebpf: bytes = code
-        #: The read-only table of the program.
-        self.rodata = b""
-        self._program: Program | None = None
+        #: Programs with the same answers, by name; the first is the default. See forms.py.
+        self.forms: dict[str, Form] = compile_forms(program) if optimize else {"plain": plain_form(program)}
+        self._programs: dict[str, Program] = {}
         self._oracle: libpcap.Oracle | None = None
 
+    @property
+    def default_form(self) -> str:
+        """The form that is run when none is asked for."""
+        return next(iter(self.forms))
+
+    @property
+    def ebpf(self) -> bytes:
+        """RFC 9669 instructions; r1 packet, r2 its bytes, r3 its length on the wire, r4 metadata."""
+        return self.forms[self.default_form].code
+
+    @property
+    def rodata(self) -> bytes:
+        """The read-only table that the instructions refer to."""
+        return self.forms[self.default_form].rodata
+
     @classmethod
-    def from_cbpf(cls, instructions: Iterable[Sequence[int]]) -> Filter:
+    def from_cbpf(cls, instructions: Iterable[Sequence[int]], *, optimize: bool = True) -> Filter:
         """A filter from (code, jt, jf, k) instructions, as tcpdump -dd prints them.
 
         Raises FilterError for a program that libpcap's interpreter could not run either.
         """
-        return cls(None, cbpf.validate(instructions))
+        return cls(None, cbpf.validate(instructions), optimize=optimize)
 
-    @property
-    def program(self) -> Program:
-        """The program in the VM, verified at the first use."""
-        if self._program is None:
+    def program(self, form: str | None = None) -> Program:
+        """A form (by default the first) in the VM, verified at the first use."""
+        name = form or self.default_form
+        if name not in self._programs:
             from dpcap.ubpf_host.program import Program  # noqa: PLC0415 (nothing of the VM is needed to compile)
 
-            self._program = Program(self.ebpf, rodata=self.rodata)
-        return self._program
+            self._programs[name] = Program(self.forms[name].code, rodata=self.forms[name].rodata)
+        return self._programs[name]
 
     def run(
         self,
@@ -80,17 +85,18 @@ class Filter:
         direction: Direction | None = None,
         port: int = 0,
         queue: int = 0,
+        form: str | None = None,
     ) -> int:
         """What bpf_filter() returns for the packet: 0 for no match, else the bytes to keep.
 
         ``wirelen`` is the length on the wire when the packet is cut. ``engine`` is one of the
         VM's, or "libpcap" for the interpreter of libpcap (which knows no direction, port or
-        queue). ``port`` and ``queue`` are DPDK's ids.
+        queue). ``port`` and ``queue`` are DPDK's ids, ``form`` a name of :attr:`forms`.
         """
         if engine == "libpcap":
             return self._run_libpcap(packet, wirelen)
         meta = _DIRECTIONS[direction] | port << plain.META_PORT_SHIFT | queue << plain.META_QUEUE_SHIFT
-        return self.program.run(packet, wirelen=wirelen, meta=meta, engine=engine)
+        return self.program(form).run(packet, wirelen=wirelen, meta=meta, engine=engine)
 
     def _run_libpcap(self, packet: Packet, wirelen: int | None) -> int:
         if self._oracle is None:
@@ -117,7 +123,8 @@ def compile(expression: str, *, optimize: bool = True) -> Filter:  # noqa: A001 
     shows the place of a syntax error.
     """
     try:
-        return Filter(expression, cbpf.validate(_to_cbpf(expression, optimize=optimize)))
+        program = cbpf.validate(_to_cbpf(expression, optimize=optimize))
+        return Filter(expression, program, optimize=optimize)
     except FilterError as error:
         error = error if error.expression is not None else FilterError(error.message, expression)
         raise locate(error) from None
