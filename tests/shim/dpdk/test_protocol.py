@@ -48,12 +48,20 @@ def app() -> Iterator[Testpmd]:
         app.wait_forwarded(1000)
 
 
+@pytest.fixture(scope="module")
+def idle_descriptors(app: Testpmd) -> list[str]:
+    """Return what is open when nobody is connected."""
+    wait_until(app.sockets, "the control socket")
+    return descriptors(app)
+
+
 @pytest.fixture(autouse=True)
-def _lives_on(app: Testpmd) -> Iterator[None]:
+def _lives_on(app: Testpmd, idle_descriptors: list[str]) -> Iterator[None]:
     """Whatever a test does, the shim serves the next client."""
     yield
     with connect(app) as client:
         assert client.ports()
+    wait_until(lambda: descriptors(app) == idle_descriptors, "all descriptors closed")
 
 
 def descriptors(app: Testpmd) -> list[str]:
@@ -147,7 +155,6 @@ def test_a_port_given_twice(app):
 
 def test_descriptors_that_nobody_asked_for_are_closed(app):
     with connect(app) as client:
-        before = descriptors(app)
         fds = [memfd(b"") for _ in range(3)]
         client.send(header(HELLO), *fds)
         with pytest.raises(ShimError):
@@ -159,7 +166,6 @@ def test_descriptors_that_nobody_asked_for_are_closed(app):
                 other.receive()
         for fd in fds:
             os.close(fd)
-    wait_until(lambda: len(descriptors(app)) == len(before) - 1, "no descriptor left behind")
 
 
 def refused(app: Testpmd, fd: int, match: str, n_insns: int = 2) -> None:
@@ -298,7 +304,6 @@ def test_other_users_are_turned_away(app, monkeypatch):
 
 
 def test_killed_clients_leave_nothing(app):
-    before = descriptors(app)
     program = f"""
 import signal, os, sys
 sys.path[:0] = {sys.path!r}
@@ -313,7 +318,6 @@ signal.pause()
             assert child.stdout
             assert child.stdout.readline() == "attached\n"
             child.kill()
-    wait_until(lambda: descriptors(app) == before, "all descriptors closed")
     app.wait_forwarded(10000)
 
 
@@ -339,7 +343,7 @@ def test_sockets_of_the_dead_are_removed(app):
         other.touch()
         try:
             # A second application in the same runtime directory.
-            with Testpmd(["net_null0"], eal_args=("--in-memory", "--no-huge", f"--file-prefix={app.prefix}")):
+            with Testpmd(["net_null0"], eal_args=("--no-shconf", "--no-huge", f"--file-prefix={app.prefix}")):
                 wait_until(lambda: not stale.exists(), "the dead one's socket removed")
             assert alive.exists()
             assert other.exists()
