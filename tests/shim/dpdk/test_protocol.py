@@ -277,7 +277,7 @@ def as_nobody(action: Callable[[], object]) -> int:
             os.setresuid(65534, 65534, 65534)
             action()
             os._exit(0)
-        except SessionEndedError:
+        except (SessionEndedError, BrokenPipeError):
             os._exit(10)
         except PermissionError:
             os._exit(11)
