@@ -23,15 +23,17 @@ PATIENCE = 60.0
 
 
 class Command:
-    """A running program whose standard output goes to a file and whose standard error is watched."""
+    """A running program whose standard error is watched and whose output is kept, unless it goes to a pipe."""
 
-    def __init__(self, argv: Iterable[str | Path], *, stdin: int = subprocess.DEVNULL) -> None:
+    def __init__(
+        self, argv: Iterable[str | Path], *, stdin: int = subprocess.DEVNULL, stdout: int | None = None
+    ) -> None:
         self.argv = [str(argument) for argument in argv]
         self._stdout = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the context ends
         self._process = subprocess.Popen(
             self.argv,
             stdin=stdin,
-            stdout=self._stdout,
+            stdout=self._stdout if stdout is None else stdout,
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
@@ -103,6 +105,12 @@ def dpcap_argv(*arguments: str | Path) -> list[str]:
     script = Path(sys.executable).with_name("dpcap")
     program = [str(script)] if script.exists() else [sys.executable, "-m", "dpcap"]
     return [*program, *map(str, arguments)]
+
+
+def run_dpcap(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run dpcap to its end."""
+    argv = dpcap_argv(*arguments)
+    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=PATIENCE)
 
 
 def dpcap(*arguments: str | Path) -> Command:

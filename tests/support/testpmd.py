@@ -93,7 +93,8 @@ class Testpmd:
             *eal_args,
             *(["-d", PLUGIN] if plugin else []),
             *(f"--vdev={vdev}" for vdev in vdevs),
-            *("--", "-i", f"--total-num-mbufs={mbufs}", *app_args),
+            # Without --no-flush-rx, `start` throws away what waits in the receive queues.
+            *("--", "-i", "--no-flush-rx", f"--total-num-mbufs={mbufs}", *app_args),
         ]
         self._output, slave = pty.openpty()  # printf of testpmd is buffered by lines, not by blocks
         tty.setraw(slave)
