@@ -46,6 +46,7 @@ struct sink {
 	struct queue_ctx *ctx;
 	struct session *session;
 	struct program *program; /* one reference to it */
+	bool live;		 /* the queue's lcore sees it */
 	struct sink *next;	 /* of the session */
 };
 

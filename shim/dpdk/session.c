@@ -145,7 +145,8 @@ release_sink(void *object)
 static void
 remove_sink(struct session *s, struct sink *sink)
 {
-	queue_remove(sink->ctx, sink);
+	if (sink->live)
+		queue_remove(sink->ctx, sink);
 	s->ring_memory -= dpcap_ring_memfd_size(sink->ring);
 	queue_retire(sink->ctx, release_sink, sink);
 }
@@ -184,7 +185,7 @@ announce_ring(struct session *s, const struct sink *sink, uint32_t interface_id,
 	return reply(s, &message, DPCAP_MSG_RING, sizeof(message), seq, fd);
 }
 
-/* Start to capture on one queue. Returns 0 or a negative errno. */
+/* Prepare to capture on one queue; go_live() starts it. Returns 0 or a negative errno. */
 static int
 add_sink(struct session *s, const struct dpcap_attach_port *port, struct queue_ctx *ctx, uint32_t seq)
 {
@@ -223,9 +224,6 @@ add_sink(struct session *s, const struct dpcap_attach_port *port, struct queue_c
 	err = announce_ring(s, sink, port->interface_id, seq);
 	if (err != 0)
 		goto fail;
-	err = queue_add(ctx, sink);
-	if (err != 0)
-		goto fail;
 	s->ring_memory += dpcap_ring_memfd_size(sink->ring);
 	sink->next = s->sinks;
 	s->sinks = sink;
@@ -235,6 +233,24 @@ fail:
 	program_put(sink->program);
 	free(sink);
 	return err;
+}
+
+/*
+ * Start to capture with every sink that waits for it. A ring takes a millisecond to
+ * make: started one by one, the first queue would fill a short capture alone, all
+ * packets inbound. Returns 0 or a negative errno.
+ */
+static int
+go_live(struct session *s)
+{
+	for (struct sink *sink = s->sinks; sink != NULL; sink = sink->next) {
+		int err = sink->live ? 0 : queue_add(sink->ctx, sink);
+
+		if (err != 0)
+			return err;
+		sink->live = true;
+	}
+	return 0;
 }
 
 /* ---- Following ports -------------------------------------------------------- */
@@ -263,7 +279,7 @@ static int
 follow_ports(struct session *s, uint32_t seq)
 {
 	static const uint32_t directions[] = { DPCAP_DIRECTION_IN, DPCAP_DIRECTION_OUT };
-	int total = 0;
+	int total = 0, err;
 
 	for (uint32_t i = 0; i < s->attach.n_ports; i++) {
 		const struct dpcap_attach_port *port = &s->attach.ports[i];
@@ -284,6 +300,9 @@ follow_ports(struct session *s, uint32_t seq)
 			total += added;
 		}
 	}
+	err = go_live(s);
+	if (err != 0)
+		return err;
 	for (struct sink *sink = s->sinks; sink != NULL; sink = sink->next)
 		atomic_store_explicit(&sink->mac, ports_mac(sink->ctx->port), memory_order_relaxed);
 	return total;
