@@ -81,7 +81,7 @@ def dpcap(app: Testpmd, *arguments: str) -> str:
     """Run dpcap on the demo's application."""
     # Where only one application runs there is nothing to choose, and nothing to type.
     listing = subprocess.run(dpcap_argv("-D", "--json"), capture_output=True, text=True, check=True)
-    if "-D" not in arguments and len(json.loads(listing.stdout)["applications"]) > 1:
+    if "-D" not in arguments and len({port["pid"] for port in json.loads(listing.stdout)}) > 1:
         arguments = ("--file-prefix", app.prefix, *arguments)
     return run(dpcap_argv(*arguments), shown=["dpcap", *arguments])
 

@@ -23,7 +23,7 @@ PATIENCE = 60.0
 
 
 class Command:
-    """A running program whose standard error is watched and whose output is kept, unless it goes to a pipe."""
+    """A running program whose standard error is watched. Its output is kept, unless it goes to a pipe."""
 
     def __init__(
         self, argv: Iterable[str | Path], *, stdin: int = subprocess.DEVNULL, stdout: int | None = None
