@@ -12,7 +12,15 @@
  * on what a program executes, too. */
 #define DPCAP_VM_MAX_STEPS 1000000
 
+/*
+ * Called with the state before each instruction that is walked, and with NULL when
+ * the walk starts (again). For tests: what they see may not be changed.
+ */
+typedef void (*verify_observer)(void *arg, uint32_t pc, const struct state *state);
+
 struct verifier {
+	verify_observer observer; /* may be NULL */
+	void *observer_arg;
 	struct dpcap_vm_prog *prog;
 	struct dpcap_vm_log *log;
 	struct cfg cfg;
@@ -23,6 +31,10 @@ struct verifier {
 	size_t live_states; /* waiting for their block */
 	bool joined;	    /* something was joined, so less may have been proved */
 };
+
+/* dpcap_vm_verify() with an observer. */
+int verify_observed(struct dpcap_vm_prog *prog, struct dpcap_vm_log *log, verify_observer observer,
+		    void *arg);
 
 /* What an instruction does to the state. All return 0, or a negative errno with
  * the reason in the log: -EINVAL for what is not proved. */
