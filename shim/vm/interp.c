@@ -31,8 +31,9 @@ struct unaligned {
 	};
 } __attribute__((packed, may_alias));
 
-typedef uint32_t atomic32 __attribute__((aligned(1), may_alias));
-typedef uint64_t atomic64 __attribute__((aligned(1), may_alias));
+/* The verifier has proved that these are aligned within their memory. */
+typedef uint32_t atomic32 __attribute__((may_alias));
+typedef uint64_t atomic64 __attribute__((may_alias));
 
 static const void *const *handler_table;
 

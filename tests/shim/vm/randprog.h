@@ -146,7 +146,7 @@ static inline void randprog_jump(struct randprog *p)
 	int8_t distance = (int8_t)randprog_byte(p);
 
 	/* Mostly forward; patched to stay inside. */
-	insn.offset = distance > -100 ? (distance & 7) : -(distance & 7) - 1;
+	insn.offset = distance > -124 ? (distance & 7) : -(distance & 7) - 1;
 	randprog_emit(p, insn);
 }
 
