@@ -231,13 +231,6 @@ static inline void x64_alu_imm(struct x64_asm *as, enum x64_width w, enum x64_al
 	}
 }
 
-/* add|or|adc|and|sub|xor|cmp dst, [mem] */
-static inline void x64_alu_mem(struct x64_asm *as, enum x64_width w, enum x64_alu op, uint8_t dst,
-			       struct x64_mem mem)
-{
-	x64_op_rm(as, w, (uint8_t)(op << 3 | 3), dst, mem);
-}
-
 /* test a, b */
 static inline void x64_test(struct x64_asm *as, enum x64_width w, uint8_t a, uint8_t b)
 {
