@@ -120,7 +120,7 @@ def demo() -> None:
             ["tshark", "-r", "demo.pcapng", "-c", "10", "-o", f"gui.column.format:{COLUMNS}"],
             quiet_stderr=True,
         )
-        about = run(["capinfos", "-tcEul", "demo.pcapng"], quiet_stderr=True)
+        about = run(["capinfos", "-tcuI", "demo.pcapng"], quiet_stderr=True)
         if "1000" not in about:
             raise StepFailedError("the file does not hold 1000 packets")
 
