@@ -13,7 +13,6 @@ from dpcap.capture import protocol
 from dpcap.capture.errors import AccessError, DpcapError, NoShimError, RefusedError
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from types import TracebackType
 
     from dpcap.capture.protocol import AttachRequest, Info, Message, Port, Ring
@@ -49,14 +48,14 @@ class Connection:
         self.who = who
 
     @classmethod
-    def open(cls, path: Path, who: str) -> Connection:
+    def open(cls, path: str, who: str) -> Connection:
         """Connect to the shim's socket at path. Raises AccessError or NoShimError."""
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         try:
             # A path may be longer than sun_path when it leads through /proc/PID/root.
-            folder = os.open(path.parent, os.O_PATH | os.O_CLOEXEC)
+            folder = os.open(os.path.dirname(path), os.O_PATH | os.O_CLOEXEC)
             try:
-                sock.connect(f"/proc/self/fd/{folder}/{path.name}")
+                sock.connect(f"/proc/self/fd/{folder}/{os.path.basename(path)}")
             finally:
                 os.close(folder)
         except PermissionError as error:

@@ -3,13 +3,14 @@
 
 Everything is read from /proc. A process in a container is reached through /proc/PID/root, its mount
 namespace, and names its socket after the pid that it has in there (NSpid).
+
+Paths are strings: importing pathlib takes longer than looking through /proc.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 DEFAULT_FILE_PREFIX = "rte"  # EAL's own default
 
-_PROC = Path("/proc")
+_PROC = "/proc"
 _SHIM_LIBRARY = b"libdpcap_shim"
 # Mapped by a process that uses DPDK: EAL as a library, or, also in a static program, EAL's shared state.
 _EAL_LIBRARY = b"/librte_eal.so"
@@ -27,6 +28,7 @@ _EAL_STATE = re.compile(
 # The thread that rte_eal_init() starts first; its name until and since DPDK 23.07.
 _EAL_THREADS = {"eal-intr-thread", "dpdk-intr"}
 _FIRST_THREADS = 8
+_MAX_LINKS = 40  # as the kernel follows
 _SHIM_SOCKET = re.compile(r"(/\S.*/)dpcap\.(\d+)\.sock$")
 # EAL's own sockets, one folder for each file-prefix; visible to every user.
 _EAL_SOCKET = re.compile(r"(/\S.*/dpdk/[^/]+)/(?:dpdk_telemetry\.v2|mp_socket)")
@@ -40,7 +42,7 @@ class Application(NamedTuple):
     name: str  # of its executable
     file_prefix: str
     uid: int
-    socket: Path | None  # control socket of the shim; None: no shim, or not reachable
+    socket: str | None  # control socket of the shim; None: no shim, or not reachable
     shim_loaded: bool
 
     @property
@@ -49,7 +51,7 @@ class Application(NamedTuple):
         return f"{self.name} (pid {self.pid})"
 
 
-def applications(proc: Path = _PROC) -> list[Application]:
+def applications(proc: str = _PROC) -> list[Application]:
     """Return all DPDK processes that the caller may look into, by pid."""
     sockets: dict[str, list[str]] = {}  # of a network namespace; most processes share one
     found = []
@@ -60,31 +62,40 @@ def applications(proc: Path = _PROC) -> list[Application]:
     return [a for a in found if not _is_fork(proc, a, found)]
 
 
-def hidden_runtime_dirs(proc: Path = _PROC) -> list[str]:
+def hidden_runtime_dirs(proc: str = _PROC) -> list[str]:
     """Return runtime directories of DPDK processes, whoever owns them.
 
     Their sockets are listed by the kernel even when the processes are somebody else's.
     """
-    matches = (_EAL_SOCKET.match(path) for path in _socket_paths(proc / "net/unix"))
+    matches = (_EAL_SOCKET.match(path) for path in _socket_paths(f"{proc}/net/unix"))
     return sorted({match[1] for match in matches if match})
 
 
-def _pids(proc: Path) -> list[int]:
-    return sorted(int(name) for name in os.listdir(proc) if name.isdecimal())  # noqa: PTH208 - one scan of /proc, on the way to the first packet
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
-def _examine(proc: Path, pid: int, sockets: dict[str, list[str]]) -> Application | None:
+def _read_text(path: str) -> str:
+    return _read(path).decode(errors="replace")
+
+
+def _pids(proc: str) -> list[int]:
+    return sorted(int(name) for name in os.listdir(proc) if name.isdecimal())
+
+
+def _examine(proc: str, pid: int, sockets: dict[str, list[str]]) -> Application | None:
     """Look at one process; None when it is not DPDK's, not ours to see, or gone by now."""
-    base = proc / str(pid)
+    base = f"{proc}/{pid}"
     try:
-        maps = (base / "maps").read_bytes()
+        maps = _read(f"{base}/maps")
         state = _EAL_STATE.search(maps)
         shim_loaded = _SHIM_LIBRARY in maps
         # Neither shows an application that shares nothing; a library alone does not make one.
         if not (shim_loaded or state or _has_eal_thread(base, everywhere=_EAL_LIBRARY in maps)):
             return None
-        status = (base / "status").read_text()
-        cmdline = (base / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        status = _read_text(f"{base}/status")
+        cmdline = _read_text(f"{base}/cmdline").split("\0")
         name = _name(base, cmdline)
         inner_pid, uid = _ids(status, pid)
         # Asked even when no shim is mapped under its usual name: it may be linked into the program.
@@ -92,7 +103,7 @@ def _examine(proc: Path, pid: int, sockets: dict[str, list[str]]) -> Application
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
     if socket is not None:
-        prefix = socket.parent.name
+        prefix = os.path.basename(os.path.dirname(socket))
     elif state:
         prefix = state[1].decode(errors="replace")
     else:
@@ -100,19 +111,19 @@ def _examine(proc: Path, pid: int, sockets: dict[str, list[str]]) -> Application
     return Application(pid, inner_pid, name, prefix, uid, socket, shim_loaded or socket is not None)
 
 
-def _has_eal_thread(base: Path, *, everywhere: bool) -> bool:
+def _has_eal_thread(base: str, *, everywhere: bool) -> bool:
     """Tell whether rte_eal_init() ran in a process: among all of its threads, or else the first."""
-    threads = sorted(os.listdir(base / "task"), key=int)  # noqa: PTH208 - names alone are wanted
+    threads = sorted(os.listdir(f"{base}/task"), key=int)
     return any(
-        (base / "task" / thread / "comm").read_text().rstrip("\n") in _EAL_THREADS
+        _read_text(f"{base}/task/{thread}/comm").rstrip("\n") in _EAL_THREADS
         for thread in (threads if everywhere else threads[:_FIRST_THREADS])
     )
 
 
-def _name(base: Path, cmdline: list[str]) -> str:
+def _name(base: str, cmdline: list[str]) -> str:
     """Name the process as its user would: by its program, which /proc/PID/comm cuts at 15 characters."""
-    comm = (base / "comm").read_text().rstrip("\n")
-    program = os.path.basename(cmdline[0])  # noqa: PTH119 - a string, often without a slash
+    comm = _read_text(f"{base}/comm").rstrip("\n")
+    program = os.path.basename(cmdline[0])
     return program if program.startswith(comm) else comm
 
 
@@ -137,39 +148,67 @@ def _prefix_argument(cmdline: list[str]) -> str:
     return DEFAULT_FILE_PREFIX
 
 
-def _socket_paths(table: Path) -> Iterator[str]:
+def _socket_paths(table: str) -> Iterator[str]:
     """Yield the paths of bound unix sockets: the last of the columns, when there is one."""
-    for line in table.read_text(errors="replace").splitlines()[1:]:
+    for line in _read_text(table).splitlines()[1:]:
         columns = line.split(None, 7)
         if len(columns) == 8:
             yield columns[7]
 
 
-def _find_socket(base: Path, inner_pid: int, sockets: dict[str, list[str]]) -> Path | None:
+def _find_socket(base: str, inner_pid: int, sockets: dict[str, list[str]]) -> str | None:
     """Return the path of the process's control socket, as seen from here.
 
     Only sockets that somebody listens on are in /proc/PID/net/unix, so what a killed process left behind is
     not found. Processes of different containers may have the same pid and path; /proc/PID/root tells them
     apart.
     """
-    namespace = os.readlink(base / "ns/net")  # noqa: PTH115 - a string, not a path
+    namespace = os.readlink(f"{base}/ns/net")
     if namespace not in sockets:
-        sockets[namespace] = [p for p in _socket_paths(base / "net/unix") if _SHIM_SOCKET.match(p)]
+        sockets[namespace] = [p for p in _socket_paths(f"{base}/net/unix") if _SHIM_SOCKET.match(p)]
     for path in sockets[namespace]:
         match = _SHIM_SOCKET.match(path)
         if match and int(match[2]) == inner_pid:
-            seen = base / "root" / path.lstrip("/")
-            if seen.exists():
+            seen = resolve_in_root(f"{base}/root", path)
+            if os.path.exists(seen):
                 return seen
     return None
 
 
-def _is_fork(proc: Path, application: Application, others: list[Application]) -> bool:
+def resolve_in_root(root: str, path: str) -> str:
+    """Return where a path of a process leads, seen through its /proc/PID/root.
+
+    An absolute symbolic link (/var/run is one) would lead out of the process's root into ours, so links are
+    followed by hand.
+    """
+    resolved: list[str] = []
+    left = path.split("/")[::-1]
+    links = 0
+    while left:
+        part = left.pop()
+        if part == "..":
+            del resolved[-1:]
+        elif part not in ("", "."):
+            try:
+                target = os.readlink("/".join([root, *resolved, part]))
+            except OSError:  # no link
+                resolved.append(part)
+                continue
+            links += 1
+            if links > _MAX_LINKS:
+                break
+            if target.startswith("/"):
+                resolved = []
+            left += target.split("/")[::-1]
+    return "/".join([root, *resolved])
+
+
+def _is_fork(proc: str, application: Application, others: list[Application]) -> bool:
     """Tell whether a DPDK process forked this one without exec: it has the mappings, but no part in it."""
     if application.socket is not None:
         return False
     try:
-        stat = (proc / str(application.pid) / "stat").read_text()
+        stat = _read_text(f"{proc}/{application.pid}/stat")
     except OSError:
         return True
     parent = int(stat.rpartition(")")[2].split()[1])

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dpcap.capture.errors import DpcapError, FilterSyntaxError
@@ -23,7 +22,8 @@ def expression(arguments: Arguments) -> str:
     if arguments.filter_file is None:
         return " ".join(arguments.filter)
     try:
-        text = Path(arguments.filter_file).read_text(errors="surrogateescape")
+        with open(arguments.filter_file, errors="surrogateescape") as file:
+            text = file.read()
     except OSError as error:
         raise DpcapError(f"cannot read the filter from {arguments.filter_file}: {error.strerror}") from error
     return re.sub(r"#.*", "", text)

@@ -96,7 +96,7 @@ def _as_json(entry: Entry) -> list[dict[str, Any]]:
         "user": _user(a.uid),
         "source": "shim" if info else None,
         "problem": entry.problem,
-        "socket": None if a.socket is None else str(a.socket),
+        "socket": a.socket,
         "primary": info.primary if info else None,
         "dpdk_version": info.dpdk_version if info else None,
         "shim_version": info.shim_version if info else None,

@@ -7,7 +7,7 @@
                └── the application is gone: its memory is still ours, drain what is left
 
 While a ring fills within milliseconds at line rate, a capture that matches nothing must cost nothing: so the
-rings are looked at every millisecond, which takes a few microseconds, and everything else less often.
+rings are looked at every millisecond or two, which takes a few microseconds, all else less often.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from dpcap.capture.protocol import AttachRequest, Ring
 
 _NAP = 0.001  # seconds between two looks at the rings
-_NAPS = 20  # between two looks at the sockets
+_LONG_NAP = 0.002  # when nothing came for long
+_NAPS = 10  # between two looks at the sockets
+_LONG = 50  # times so many naps
 # After a run that found so many bytes more are there already, or will be before a nap is over.
 _BUSY_BYTES = 128 << 10
 # How long the applications may take to let go of the rings at the end.
@@ -103,6 +105,7 @@ class Session:
         self._poller = select.poll()
         self._poller.register(sink.fileno(), 0)  # errors alone: the reader of a pipe has left
         self._reader_gone = False
+        self._idle = 0  # how often in a row there was nothing in the rings
         self.captured = 0
         self.ended: list[str] = []  # applications that went away
 
@@ -156,9 +159,12 @@ class Session:
     def _sleep(self) -> None:
         """Sleep until there is something in the rings, or it is time to look at the sockets."""
         pending, sleep = self._drain.pending, time.sleep
+        self._idle += 1
+        nap = _NAP if self._idle < _LONG else _LONG_NAP
         for _ in range(_NAPS):
-            sleep(_NAP)
+            sleep(nap)
             if self._stop.asked or pending():
+                self._idle = 0
                 return
 
     def _wait_writable(self) -> None:

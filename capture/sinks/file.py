@@ -92,7 +92,7 @@ class FileSink:
         """Close, and remove a file that this sink created and that nothing was written to."""
         os.close(self._fd)
         if self._created and self._size == 0:
-            os.unlink(self._path)  # noqa: PTH108 - as above
+            os.unlink(self._path)
 
     def _write_all(self, data: bytes) -> None:
         view = memoryview(data)

@@ -75,7 +75,7 @@ def _epb_flags(blocks: bytes | memoryview, offset: int, end: int) -> int:
 def find_tcpdump() -> str:
     """Return the path of tcpdump. Raises ToolError when it is not installed."""
     for folder in (*os.environ.get("PATH", os.defpath).split(os.pathsep), *_MORE_FOLDERS):
-        path = os.path.join(folder, "tcpdump")  # noqa: PTH118 - pathlib is not needed for the first packet
+        path = os.path.join(folder, "tcpdump")
         if os.access(path, os.X_OK):
             return path
     raise ToolError(

@@ -187,4 +187,4 @@ def test_a_socket_that_nobody_answers(tmp_path):
     path = tmp_path / ("x" * 60) / ("y" * 60) / "dpcap.1.sock"  # longer than sun_path
     path.parent.mkdir(parents=True)
     with pytest.raises(NoShimError, match="does not answer"):
-        Connection.open(path, "testpmd (pid 1)")
+        Connection.open(str(path), "testpmd (pid 1)")

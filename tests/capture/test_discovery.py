@@ -103,7 +103,7 @@ def listen_path(process, path):
     seen = process.root / path.lstrip("/")
     seen.parent.mkdir(parents=True)
     seen.touch()
-    return seen
+    return str(seen)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def listen_path(process, path):
 )
 def test_the_file_prefix(tmp_path, cmdline, maps, prefix):
     Process(tmp_path, 7, cmdline=cmdline, maps=maps)
-    [application] = discovery.applications(tmp_path)
+    [application] = discovery.applications(str(tmp_path))
     assert application.file_prefix == prefix
 
 
@@ -133,17 +133,41 @@ def test_containers_with_the_same_pids_and_paths(tmp_path):
     for pid in (100, 200):
         process = Process(tmp_path, pid, inner=1, maps=EAL + SHIM, unix=table)
         sockets.append(listen_path(process, path))
-    applications = discovery.applications(tmp_path)
+    applications = discovery.applications(str(tmp_path))
     assert [(a.pid, a.inner_pid, a.socket) for a in applications] == [
         (100, 1, sockets[0]),
         (200, 1, sockets[1]),
     ]
 
 
+@pytest.mark.parametrize(
+    ("path", "leads_to"),
+    [
+        ("/a/b", "/a/b"),
+        ("/absolute/x", "/run/x"),
+        ("/relative/x", "/run/x"),
+        ("/a/../absolute//./x", "/run/x"),
+        ("/twice/x", "/run/x"),
+        ("/../../x", "/x"),
+    ],
+)
+def test_links_stay_inside_the_root(tmp_path, path, leads_to):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "absolute").symlink_to("/run")
+    (tmp_path / "relative").symlink_to("run")
+    (tmp_path / "twice").symlink_to("/absolute")
+    assert discovery.resolve_in_root(str(tmp_path), path) == f"{tmp_path}{leads_to}"
+
+
+def test_links_in_a_circle_end(tmp_path):
+    (tmp_path / "circle").symlink_to("/circle")
+    discovery.resolve_in_root(str(tmp_path), "/circle/x")
+
+
 def test_a_socket_that_nobody_listens_on_is_ignored(tmp_path):
     process = Process(tmp_path, 7, maps=EAL)
     listen_path(process, "/var/run/dpdk/rte/dpcap.7.sock")
-    [application] = discovery.applications(tmp_path)
+    [application] = discovery.applications(str(tmp_path))
     assert application.socket is None
 
 
@@ -151,7 +175,7 @@ def test_a_shim_linked_into_a_static_program(tmp_path):
     path = "/var/run/dpdk/rte/dpcap.7.sock"
     process = Process(tmp_path, 7, maps=STATE, unix=socket_line(path))
     socket = listen_path(process, path)
-    [application] = discovery.applications(tmp_path)
+    [application] = discovery.applications(str(tmp_path))
     assert (application.socket, application.shim_loaded) == (socket, True)
 
 
@@ -159,25 +183,25 @@ def test_a_shim_linked_into_a_static_program(tmp_path):
 def test_a_static_program_that_shares_nothing(tmp_path, thread):
     """--in-memory: no file of EAL's is mapped."""
     Process(tmp_path, 7, cmdline="static --file-prefix=x", threads=("static", thread))
-    [application] = discovery.applications(tmp_path)
+    [application] = discovery.applications(str(tmp_path))
     assert (application.name, application.file_prefix) == ("static", "x")
 
 
 def test_who_loads_the_library_alone_is_no_application(tmp_path):
     """As a Python that calls into librte_bpf."""
     Process(tmp_path, 7, cmdline="python", maps=EAL, threads=("python", "worker"))
-    assert discovery.applications(tmp_path) == []
+    assert discovery.applications(str(tmp_path)) == []
 
 
 def test_a_long_name_is_whole(tmp_path):
     Process(tmp_path, 7, cmdline="/usr/bin/dpdk-forwarding-plane -l 0", maps=EAL)
-    assert discovery.applications(tmp_path)[0].name == "dpdk-forwarding-plane"
+    assert discovery.applications(str(tmp_path))[0].name == "dpdk-forwarding-plane"
 
 
 def test_a_forked_child_is_not_a_second_application(tmp_path):
     Process(tmp_path, 7, cmdline="app", maps=EAL)
     Process(tmp_path, 8, cmdline="app", maps=EAL, parent=7)
-    assert [a.pid for a in discovery.applications(tmp_path)] == [7]
+    assert [a.pid for a in discovery.applications(str(tmp_path))] == [7]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes another user's identity")
