@@ -156,14 +156,29 @@ run_sink(struct sink *sink, struct queue_ctx *ctx, struct rte_mbuf *const *pkts,
 	}
 }
 
+/* Packets that a hook had to let pass: nobody knows what the filter would have said. */
+static __attribute__((noinline, cold)) void
+account_missed(struct queue_ctx *ctx, const struct hook_set *set)
+{
+	uint32_t missed = atomic_exchange_explicit(&ctx->missed, 0, memory_order_relaxed);
+	uint32_t i;
+
+	for (i = 0; i < set->n; i++) {
+		dpcap_ring_received(set->sinks[i]->ring, missed);
+		dpcap_ring_lost(set->sinks[i]->ring, missed);
+	}
+}
+
 static inline void
 run_queue(struct queue_ctx *ctx, struct rte_mbuf *const *pkts, uint16_t n, bool rx)
 {
-	const struct hook_set *set = queue_enter(ctx);
+	const struct hook_set *set = queue_enter(ctx, n, rx);
 	uint32_t i;
 
 	if (set == NULL)
 		return;
+	if (__builtin_expect(atomic_load_explicit(&ctx->missed, memory_order_relaxed) != 0, 0))
+		account_missed(ctx, set);
 	for (i = 0; i < set->n; i++)
 		run_sink(set->sinks[i], ctx, pkts, n, rx);
 	queue_leave(ctx);

@@ -57,7 +57,8 @@ struct hook_set {
 
 struct queue_ctx {
 	_Alignas(64) struct hook_set *_Atomic set; /* NULL: nobody looks */
-	_Atomic uint64_t in_use;		   /* written by the lcore alone; odd: inside */
+	_Atomic uint64_t in_use;		   /* written by lcores alone; odd: one is inside */
+	_Atomic uint32_t missed; /* packets of threads that did not get in; not yet accounted */
 	uint8_t *scratch; /* QUEUE_SCRATCH_SIZE bytes, for the lcore inside */
 	uint32_t direction; /* DPCAP_DIRECTION_* */
 	uint16_t port;
@@ -102,28 +103,46 @@ void queue_abandon_after_fork(void);
 /* Set when membarrier(2) does not work here: then the lcores fence for themselves. */
 extern bool queue_lcore_fences;
 
-/*
- * The lcore's side. Returns the set to use until queue_leave(), or NULL when nobody
- * looks; then nothing was entered.
- */
-static inline struct hook_set *
-queue_enter(struct queue_ctx *ctx)
-{
-	struct hook_set *set;
-	uint64_t count;
+/* How often a thread that finds the queue taken looks again before it gives up: some 40 us. */
+#define QUEUE_PATIENCE 1000
 
-	if (atomic_load_explicit(&ctx->set, memory_order_relaxed) == NULL)
-		return NULL;
-	count = atomic_load_explicit(&ctx->in_use, memory_order_relaxed);
+/*
+ * Enter with a plain store: for receive queues, which one thread polls at a time.
+ * Threads that take turns are ordered by whatever hands the queue over.
+ */
+static inline bool
+queue_lock_rx(struct queue_ctx *ctx)
+{
+	uint64_t count = atomic_load_explicit(&ctx->in_use, memory_order_relaxed);
+
 	atomic_store_explicit(&ctx->in_use, count + 1, memory_order_relaxed);
 	if (__builtin_expect(queue_lcore_fences, 0))
 		atomic_thread_fence(memory_order_seq_cst);
 	else
 		atomic_signal_fence(memory_order_seq_cst); /* membarrier is the other half */
-	set = atomic_load_explicit(&ctx->set, memory_order_acquire);
-	if (__builtin_expect(set == NULL, 0))
-		atomic_store_explicit(&ctx->in_use, count + 2, memory_order_release);
-	return set;
+	return true;
+}
+
+/*
+ * Enter with a compare and swap: with RTE_ETH_TX_OFFLOAD_MT_LOCKFREE several threads
+ * may send on one queue at once. Whoever does not get in, because another one was
+ * preempted inside, goes on without being captured: an lcore never waits for long.
+ */
+static inline bool
+queue_lock_tx(struct queue_ctx *ctx)
+{
+	unsigned int tries;
+
+	for (tries = 0; tries < QUEUE_PATIENCE; tries++) {
+		uint64_t count = atomic_load_explicit(&ctx->in_use, memory_order_relaxed);
+
+		if (__builtin_expect((count & 1) == 0, 1) &&
+		    atomic_compare_exchange_strong_explicit(&ctx->in_use, &count, count + 1,
+							    memory_order_seq_cst, memory_order_relaxed))
+			return true;
+		__builtin_ia32_pause();
+	}
+	return false;
 }
 
 static inline void
@@ -132,6 +151,27 @@ queue_leave(struct queue_ctx *ctx)
 	uint64_t count = atomic_load_explicit(&ctx->in_use, memory_order_relaxed);
 
 	atomic_store_explicit(&ctx->in_use, count + 1, memory_order_release);
+}
+
+/*
+ * The lcore's side, for a burst of n packets. Returns the set to use until
+ * queue_leave(), or NULL; then nothing was entered.
+ */
+static inline struct hook_set *
+queue_enter(struct queue_ctx *ctx, uint16_t n, bool rx)
+{
+	struct hook_set *set;
+
+	if (atomic_load_explicit(&ctx->set, memory_order_relaxed) == NULL)
+		return NULL;
+	if (__builtin_expect(!(rx ? queue_lock_rx(ctx) : queue_lock_tx(ctx)), 0)) {
+		atomic_fetch_add_explicit(&ctx->missed, n, memory_order_relaxed);
+		return NULL;
+	}
+	set = atomic_load_explicit(&ctx->set, memory_order_acquire);
+	if (__builtin_expect(set == NULL, 0))
+		queue_leave(ctx);
+	return set;
 }
 
 #endif /* DPCAP_QUEUE_H */

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -169,7 +168,7 @@ remove_port_sinks(struct session *s, uint16_t port)
 }
 
 static int
-announce_ring(struct session *s, const struct sink *sink, uint32_t interface_id, uint32_t seq)
+announce_ring(struct session *s, struct sink *sink, uint32_t interface_id, uint32_t seq)
 {
 	struct dpcap_msg_ring message = {
 		.port = sink->ctx->port,
@@ -178,11 +177,8 @@ announce_ring(struct session *s, const struct sink *sink, uint32_t interface_id,
 		.interface_id = interface_id,
 		.memfd_size = dpcap_ring_memfd_size(sink->ring),
 	};
-	int fd = fcntl(dpcap_ring_fd(sink->ring), F_DUPFD_CLOEXEC, 0);
 
-	if (fd < 0)
-		return -errno;
-	return reply(s, &message, DPCAP_MSG_RING, sizeof(message), seq, fd);
+	return reply(s, &message, DPCAP_MSG_RING, sizeof(message), seq, dpcap_ring_take_fd(sink->ring));
 }
 
 /* Prepare to capture on one queue; go_live() starts it. Returns 0 or a negative errno. */

@@ -122,6 +122,12 @@ struct dpcap_ring_writer *dpcap_ring_create(const struct dpcap_ring_params *para
 /* The memfd to pass to the reader; it stays owned by the writer. */
 int dpcap_ring_fd(const struct dpcap_ring_writer *w);
 
+/*
+ * The memfd, from now on the caller's to close: the ring works without it. An
+ * application with many queues has better uses for its descriptors.
+ */
+int dpcap_ring_take_fd(struct dpcap_ring_writer *w);
+
 /* Bytes of the memfd, header included. */
 uint64_t dpcap_ring_memfd_size(const struct dpcap_ring_writer *w);
 
@@ -137,6 +143,15 @@ dpcap_ring_received(struct dpcap_ring_writer *w, uint32_t packets)
 {
 	w->received += packets;
 	atomic_store_explicit(&w->shm->received, w->received, memory_order_relaxed);
+}
+
+/* Count packets that the filter might have accepted and that nobody can look at any more. */
+static inline void
+dpcap_ring_lost(struct dpcap_ring_writer *w, uint32_t packets)
+{
+	w->accepted += packets;
+	w->dropped += packets;
+	w->gap += packets;
 }
 
 /*

@@ -107,6 +107,15 @@ dpcap_ring_fd(const struct dpcap_ring_writer *w)
 	return w->fd;
 }
 
+int
+dpcap_ring_take_fd(struct dpcap_ring_writer *w)
+{
+	int fd = w->fd;
+
+	w->fd = -1;
+	return fd;
+}
+
 uint64_t
 dpcap_ring_memfd_size(const struct dpcap_ring_writer *w)
 {
@@ -126,6 +135,7 @@ dpcap_ring_destroy(struct dpcap_ring_writer *w)
 	if (w == NULL)
 		return;
 	munmap(w->shm, w->map_size);
-	close(w->fd);
+	if (w->fd >= 0)
+		close(w->fd);
 	free(w);
 }

@@ -268,6 +268,8 @@ class Client:
             if kind == END:
                 assert struct.unpack_from("=I", reply, HEADER.size)[0] == len(replies)
                 return replies
+            if HEADER.unpack_from(reply)[4] == 0:
+                continue  # not a reply but an event: a RING, and `receive` has noted it
             replies.append(reply)
             if kind == INFO:
                 return replies
