@@ -93,9 +93,8 @@ static bool refine_numbers(struct state *state, enum scalar_rel rel, struct reg 
 		return false;
 	comparable = (is_small(&a.value, half) && is_small(&b.value, half)) || (is_signed && !half);
 	if (comparable) {
-		if (form_is_parallel(a.form, b.form) &&
-		    !holds_at_distance(rel, b.form.delta - a.form.delta) &&
-		    form_in_limits(a.form) && form_in_limits(b.form))
+		if (form_is_parallel(a.form, b.form) && form_in_limits(a.form) &&
+		    form_in_limits(b.form) && !holds_at_distance(rel, b.form.delta - a.form.delta))
 			return false;
 		learn(state, rel, &a, &b);
 	}

@@ -162,6 +162,7 @@ int main(int argc, char **argv)
 	uint64_t count = option(argc, argv, "--count", DEFAULT_COUNT);
 	uint64_t seed = option(argc, argv, "--seed", 1), i;
 
+	gen.tables = true;
 	for (i = 0; i < count; i++)
 		run_program(seed + i);
 	printf("%" PRIu64 " programs, %" PRIu64 " of them refused\n", count, n_refused);

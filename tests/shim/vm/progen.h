@@ -17,6 +17,7 @@
 #define GEN_MAX_JUMPS 256
 
 struct gen {
+	bool tables;	 /* set before: programs may use GEN_RODATA_SIZE bytes of read-only tables */
 	uint64_t random; /* state */
 	enum dpcap_vm_prog_type type;
 	struct dpcap_insn insns[GEN_MAX_INSNS];
@@ -205,7 +206,7 @@ static void gen_load_scaled(struct gen *gen)
 	uint8_t scale = (uint8_t)gen_below(gen, 4);
 
 	gen_emit(gen, ALU64_K(BPF_AND, index, 1));
-	if (gen_below(gen, 2) && dst != index) {
+	if (gen->tables && gen_below(gen, 2) && dst != index) {
 		const struct dpcap_insn table[] = {LDDW_RODATA(dst, (int)gen_below(gen, 40))};
 
 		gen_emit(gen, table[0]);
@@ -420,11 +421,12 @@ static void gen_end(struct gen *gen)
 /* Returns the number of instructions in gen->insns. */
 static uint32_t gen_program(struct gen *gen, uint64_t seed)
 {
-	bool calls;
+	bool calls, tables = gen->tables;
 	uint8_t reg;
 	uint32_t i;
 
 	memset(gen, 0, sizeof(*gen));
+	gen->tables = tables;
 	gen->random = seed * 0x9e3779b97f4a7c15 + 1;
 	gen_random(gen);
 	gen->type = gen_below(gen, 2) ? DPCAP_VM_MEMORY : DPCAP_VM_PACKET;
