@@ -1,17 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What the verifier accepts, what it refuses, and the reason that it gives. */
-#include "vmtest.h"
-
-struct verify_case {
-	const char *name;
-	const char *refused; /* part of the reason; NULL: accepted */
-	struct dpcap_insn insns[40];
-	enum dpcap_vm_prog_type type;
-	uint64_t mem_size;
-	uint32_t rodata_size;
-};
-
-#define PROGRAM(...) .insns = {__VA_ARGS__}
+#include "verifycase.h"
 
 /* Ways in which a packet access is proved, and the same ways one byte short. */
 static const struct verify_case packet_cases[] = {
@@ -280,46 +269,6 @@ static const struct verify_case cases[] = {
 	 PROGRAM(MOV_K(0, 0), JMP_K(BPF_JLT, 2, 1, 6), MOV_K(5, 0), JMP_K(BPF_JEQ, 3, 0, 2), MOV_X(5, 1),
 		 MOV_K(0, 1), JMP_K(BPF_JEQ, 0, 0, 1), LDX(BPF_B, 0, 5, 0), EXIT())},
 };
-
-/* The program ends behind its last instruction that is not 0. */
-static uint32_t count_insns(const struct verify_case *test)
-{
-	uint32_t n = N_ELEMENTS(test->insns);
-
-	while (n > 1 && test->insns[n - 1].opcode == 0)
-		n--;
-	return n;
-}
-
-static void run_case(const struct verify_case *test)
-{
-	static const uint8_t rodata[64];
-	struct dpcap_vm_load_attr attr = {
-		.insns = test->insns,
-		.n_insns = count_insns(test),
-		.type = test->type,
-		.mem_size = test->mem_size,
-		.rodata = rodata,
-		.rodata_size = test->rodata_size,
-	};
-	struct dpcap_vm_prog *prog = NULL;
-	char log[4096];
-	int rc = dpcap_vm_load(&attr, &prog, log, sizeof(log));
-
-	dpcap_vm_free(prog);
-	if (getenv("VERBOSE"))
-		printf("%s: %s\n", test->name, rc ? log : "accepted");
-	if (rc && !test->refused) {
-		fprintf(stderr, "%s: refused: %s\n", test->name, log);
-		vmtest_failures++;
-	} else if (test->refused && !rc) {
-		fprintf(stderr, "%s: accepted\n", test->name);
-		vmtest_failures++;
-	} else if (test->refused && !strstr(log, test->refused)) {
-		fprintf(stderr, "%s: refused for another reason: %s\n", test->name, log);
-		vmtest_failures++;
-	}
-}
 
 int main(void)
 {
