@@ -116,6 +116,7 @@ class Session:
         for announced in connection.attach(request, program):
             self._add(connection, announced)
         self._poller.register(connection.fileno(), select.POLLIN)
+        self._listen(connection)  # for what came along with the reply
 
     def _add(self, connection: Connection, announced: tuple[Ring, int]) -> None:
         info, fd = announced
@@ -178,12 +179,16 @@ class Session:
             if connection is None:
                 self._reader_gone = True
                 continue
-            try:
-                while (announced := connection.next_ring()) is not None:
-                    self._add(connection, announced)
-            except EOFError:
-                self.ended.append(connection.who)
-                self._forget(fd)
+            self._listen(connection)
+
+    def _listen(self, connection: Connection) -> None:
+        """Take what an application announces: new rings, or its own end."""
+        try:
+            while (announced := connection.next_ring()) is not None:
+                self._add(connection, announced)
+        except EOFError:
+            self.ended.append(connection.who)
+            self._forget(connection.fileno())
 
     def _forget(self, fd: int) -> None:
         """The application is gone: what its rings hold is all that comes."""

@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The capture loop on real rings: written by another process through shim/ring, without an application."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from dpcap.capture import pcapng, protocol
+from dpcap.capture.client import Connection, seal_program
+from dpcap.capture.errors import DpcapError, OutputError
+from dpcap.capture.session import Session, Stop
+from dpcap.capture.sinks.file import FileSink
+from support.captures import assert_whole, read_pcapng
+from support.testpmd import wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+HEADER = pcapng.section() + pcapng.Interface("port0").block(262144)
+MB = 1 << 20
+
+
+@pytest.fixture(scope="session")
+def producer_program(tmp_path_factory):
+    program = tmp_path_factory.mktemp("producer") / "ring_producer"
+    library = ROOT / "build/cmake/shim/ring/libdpcap_ring.a"
+    if not library.exists():
+        pytest.skip("not built here: ./dev build")
+    subprocess.run(
+        ["gcc", "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-O1", "-I", ROOT / "shim/ring",
+         "-I", ROOT / "shim/dpdk", Path(__file__).with_name("ring_producer.c"), library, "-o", program],
+        check=True,
+    )  # fmt: skip
+    return program
+
+
+class Producer:
+    """A writer of rings in another process."""
+
+    def __init__(self, program):
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._process = subprocess.Popen(
+            [program, str(theirs.fileno())], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            pass_fds=[theirs.fileno()], text=True,
+        )  # fmt: skip
+        theirs.close()
+        self.pid = self._process.pid
+        self.connection = Connection(ours, "producer")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.kill()
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self.connection.close()
+
+    def tell(self, command):
+        self._process.stdin.write(command + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def kill(self):
+        self._process.kill()
+        self._process.wait()
+
+    def attach(self, session, *rings):
+        """Announce rings, each as (queue, direction, bytes), in answer to the session's request."""
+        for ring in rings or [(0, 1, MB)]:
+            self.tell("ring {} {} {}".format(*ring))
+        self.tell("end")
+        attach(session, self.connection)
+
+
+def attach(session, connection):
+    program = seal_program(bytes(8), b"")
+    try:
+        session.attach(connection, protocol.AttachRequest([(0, 0)], 262144, 3, 0, 1, 0), program)
+    finally:
+        os.close(program)
+
+
+@pytest.fixture
+def producer(producer_program):
+    with Producer(producer_program) as p:
+        yield p
+
+
+class Running:
+    """A session that runs in a thread into a file."""
+
+    def __init__(self, path, *, count=None):
+        self.path = path
+        self.sink = FileSink(str(path))
+        self.stop = Stop()
+        self.session = Session(self.sink, self.stop, count=count)
+        self.error = None
+        self._thread = threading.Thread(target=self._run)
+
+    def start(self):
+        self.sink.start(HEADER)
+        self._thread.start()
+        return self
+
+    def _run(self):
+        try:
+            self.session.run()
+        except DpcapError as error:
+            self.error = error
+
+    def wait(self):
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+        counters = self.session.statistics(1, 2)
+        self.sink.finish(b"".join(s.block(number) for number, s in counters.items()))
+
+    def end(self):
+        self.stop.asked = True
+        self.wait()
+
+
+@pytest.fixture
+def running(tmp_path):
+    return Running(tmp_path / "out.pcapng")
+
+
+def numbers(path):
+    return [struct.unpack_from("=I", p.data)[0] for p in read_pcapng(path)]
+
+
+def test_packets_of_several_rings_in_order_of_time(producer, running):
+    producer.attach(running.session, (0, 1, MB), (1, 1, MB), (0, 2, MB))
+    running.start()
+    for burst in range(60):
+        producer.tell(f"packets {burst % 3} 32 100")
+    for ring in range(3):
+        producer.tell(f"close {ring}")
+    running.end()
+    assert_whole(running.path)
+    assert numbers(running.path) == list(range(60 * 32))
+    assert running.session.totals() == (1920, 1920, 0)
+
+
+def test_exactly_as_many_as_asked_for(producer, tmp_path):
+    running = Running(tmp_path / "out.pcapng", count=77)
+    producer.attach(running.session)
+    running.start()
+    producer.tell("packets 0 1000 64")
+    running.wait()
+    assert numbers(running.path) == list(range(77))
+    assert running.session.totals() == (77, 1000, 0)
+
+
+def test_what_was_captured_before_the_end_is_written(producer, running):
+    """More than one run carries, published before the signal."""
+    producer.attach(running.session, (0, 1, 64 * MB))
+    n = producer.tell("packets 0 500000 64") or 500_000
+    producer.tell("close 0")
+    running.stop.asked = True
+    running.start().wait()
+    assert running.session.totals() == (n, n, 0)
+
+
+def test_a_killed_application_leaves_a_whole_file(producer, running):
+    producer.attach(running.session, (0, 1, 8 * MB), (0, 2, 8 * MB))
+    producer.tell("packets 0 10000 64")
+    producer.tell("packets 1 10000 64")
+    producer.kill()
+    running.start().wait()
+    assert_whole(running.path)
+    assert numbers(running.path) == list(range(20_000))
+    assert running.session.ended == ["producer"]
+
+
+def test_an_application_that_hangs_does_not_hold_the_end_up(producer, running):
+    """It is asked to let go of its rings and never does."""
+    producer.attach(running.session)
+    producer.tell("packets 0 10 64")
+    running.start().end()
+    assert numbers(running.path) == list(range(10))
+
+
+def test_a_queue_that_appears_while_it_runs(producer, running):
+    producer.attach(running.session)
+    running.start()
+    producer.tell("packets 0 10 64")
+    producer.tell(f"ring 7 1 {MB}")
+    producer.tell("packets 1 10 64")
+    wait_until(lambda: running.session.captured == 20, "packets of the new ring")
+    running.end()
+    assert numbers(running.path) == list(range(20))
+
+
+def test_drops_are_counted(producer, running):
+    producer.attach(running.session, (0, 1, 65536))
+    written = producer.tell("flood 0 1000")
+    producer.tell("packets 0 5 1000")  # the ring is still full
+    producer.tell("close 0")
+    running.start().end()
+    assert running.session.totals() == (written, written + 6, 6)
+
+
+@pytest.mark.parametrize("size", [100_000, 100_001, 100_002])
+def test_a_full_disk_keeps_what_was_written_whole(producer, running, size):
+    """The limit of a file's size cuts a write anywhere, as a full disk does."""
+    previous = resource.getrlimit(resource.RLIMIT_FSIZE)
+    producer.attach(running.session)
+    producer.tell("packets 0 500 333")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, previous[1]))  # Python ignores SIGXFSZ
+    try:
+        running.start()
+        running._thread.join(60)
+        assert isinstance(running.error, OutputError)
+        assert "File too large" in str(running.error)
+        with pytest.raises(OutputError):  # no room for statistics either
+            running.sink.finish(bytes(1000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, previous)
+    got = numbers(running.path)
+    assert got == list(range(len(got)))
+    assert size - 400 < running.path.stat().st_size <= size
+
+
+def test_a_pipe_is_written_whole_and_its_readers_end_is_seen(producer, tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    os.set_blocking(reader, True)
+    running = Running(fifo)
+    producer.attach(running.session)
+    running.start()
+    producer.tell("packets 0 5000 100")
+    received = bytearray()
+    while len(received) < len(HEADER) + 5000 * 152:
+        received += os.read(reader, 1000)  # much less at once than the pipe holds
+    assert received[-4:] == struct.pack("=I", 152)
+    os.close(reader)
+    running._thread.join(60)  # without a packet that could not be written
+    assert not running._thread.is_alive()
+    assert running.error is None
+
+
+def test_a_queue_that_appears_during_the_attach(producer, running):
+    producer.tell(f"ring 0 1 {MB}")
+    producer.tell("end")
+    producer.tell(f"ring 1 1 {MB}")
+    attach(running.session, producer.connection)
+    producer.tell("packets 1 10 64")
+    running.start().end()
+    assert running.session.totals().captured == 10
+
+
+def test_something_that_is_no_ring_is_refused(producer, running):
+    producer.connection._early.append((protocol.Ring(0, 3, 1, 0, 0), os.memfd_create("no ring")))
+    with pytest.raises(DpcapError, match="cannot read port0 queue 3"):
+        producer.attach(running.session)
+
+
+def test_the_second_signal_ends_at_once():
+    """As when the sink is a pipe that nobody reads from."""
+    code = (
+        "import os, signal, time\n"
+        "from dpcap.capture.session import Stop\n"
+        "with Stop() as stop:\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    print(stop.asked, flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    time.sleep(60)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("True\n", -15)
+
+
+def test_nohup_is_respected():
+    code = "from dpcap.capture.session import *\nwith Stop(): print(signal.getsignal(signal.SIGHUP).name)"
+    done = subprocess.run(["nohup", sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "SIG_IGN\n"
