@@ -20,16 +20,27 @@ static uint32_t fuse_known_exit(struct jit *jit, uint32_t pc)
 	return 2;
 }
 
-/* r0 >>= 63; exit */
+/* r0 >>= 63, with any sign; perhaps r0 &= not 0; exit: the sign bit alone decides. */
 static uint32_t fuse_bit63_exit(struct jit *jit, uint32_t pc)
 {
 	const struct dpcap_insn *insn = insn_at(jit, pc), *next = fusible(jit, pc);
+	uint32_t n = 2;
 
-	if (!jit->exit_bit63 || !next || next->opcode != BPF_OPCODE_EXIT ||
-	    !is_op(insn, BPF_ALU64 | BPF_K | BPF_RSH) || insn->imm != 63 || insn_dst(insn) != 0)
+	if (!jit->exit_bit63 || insn_dst(insn) != 0 || insn->imm != 63 || !next)
+		return 0;
+	if (is_op(insn, BPF_ALU64 | BPF_K | BPF_ARSH)) {
+		if (is_op(next, BPF_ALU64 | BPF_K | BPF_AND) && insn_dst(next) == 0 &&
+		    next->imm != 0) {
+			next = fusible(jit, pc + 1);
+			n = 3;
+		}
+	} else if (!is_op(insn, BPF_ALU64 | BPF_K | BPF_RSH)) {
+		return 0;
+	}
+	if (!next || next->opcode != BPF_OPCODE_EXIT)
 		return 0;
 	jit->exit_bit63(jit);
-	return 2;
+	return n;
 }
 
 /* dst = load; the byte swap behind it, if there is one. Slots dealt with. */
@@ -85,6 +96,11 @@ static bool address_add_reg(struct address *address, uint8_t reg)
 		address->base = RSP;
 	}
 	return address->index != RSP;
+}
+
+static bool address_uses(const struct address *address, uint8_t reg)
+{
+	return address->base == reg || address->index == reg;
 }
 
 /* Only what is scaled may be there yet. */
@@ -185,20 +201,31 @@ static uint32_t fuse_address(struct jit *jit, uint32_t pc)
 	uint8_t reg = insn_dst(insn_at(jit, pc));
 	struct address address, lea = {0};
 	uint32_t n = address_start(jit, &address, pc), n_lea = 0;
-	const struct dpcap_insn *next;
+	const struct dpcap_insn *next, *table = NULL;
 
 	if (n == 0)
 		return 0;
 	while ((next = fusible(jit, pc + n - 1)) != NULL) {
+		if (is_op(next, BPF_OPCODE_LDDW) && !table && insn_dst(next) != reg &&
+		    !address_uses(&address, dst_reg(jit, next))) {
+			/* May as well be loaded before. */
+			table = next;
+			n += 2;
+			continue;
+		}
 		if (insn_class(next) == BPF_LDX && insn_src(next) == reg && insn_dst(next) == reg &&
-		    address_loadable(&address, next->offset))
+		    address_loadable(&address, next->offset)) {
+			if (table)
+				x64_mov_imm(&jit->as, dst_reg(jit, table),
+					    dpcap_vm_lddw_value(jit->prog, table));
 			return n + emit_load_and_swap(
 					   jit, pc + n,
 					   address_operand(jit, &address, next->offset));
+		}
 		if (insn_dst(next) != reg || !address_extend(jit, &address, next))
 			break;
 		n++;
-		if (address_is_lea(&address)) {
+		if (address_is_lea(&address) && !table) {
 			lea = address;
 			n_lea = n;
 		}
@@ -234,6 +261,16 @@ static bool fuse_mov_shift(struct jit *jit, const struct dpcap_insn *mov,
 	return true;
 }
 
+/* dst = src; dst *= constant: the form with three operands */
+static bool fuse_mov_mul(struct jit *jit, const struct dpcap_insn *mov,
+			 const struct dpcap_insn *next)
+{
+	if (!is_op(next, BPF_ALU64 | BPF_K | BPF_MUL) && !is_op(next, BPF_ALU | BPF_K | BPF_MUL))
+		return false;
+	x64_imul_imm(&jit->as, insn_width(next), dst_reg(jit, mov), src_reg(jit, mov), next->imm);
+	return true;
+}
+
 /* dst = ~src; dst &= mask: andn. src and dst may be the same. */
 static bool fuse_not_and(struct jit *jit, uint8_t src, const struct dpcap_insn *not_insn,
 			 const struct dpcap_insn *next)
@@ -261,7 +298,7 @@ static uint32_t fuse_mov(struct jit *jit, uint32_t pc)
 		return 0;
 	if (fuse_not_and(jit, src_reg(jit, mov), next, fusible(jit, pc + 1)))
 		return 3;
-	return fuse_mov_shift(jit, mov, next) ? 2 : 0;
+	return fuse_mov_shift(jit, mov, next) || fuse_mov_mul(jit, mov, next) ? 2 : 0;
 }
 
 uint32_t jit_fuse(struct jit *jit, uint32_t pc)

@@ -278,12 +278,10 @@ static uint32_t emit_insn(struct jit *jit, uint32_t pc)
 	}
 }
 
-void jit_emit_body(struct jit *jit)
+void jit_emit_body(struct jit *jit, uint32_t pc, uint32_t end)
 {
-	uint32_t pc = jit->function.start;
-
 	jit->flags_reg = NO_REG;
-	while (pc < jit->function.end && x64_reserve(&jit->as)) {
+	while (pc < end && x64_reserve(&jit->as)) {
 		if (jit->prog->aux[pc].jump_target) {
 			x64_place(&jit->as, jit_label(jit, pc));
 			jit->flags_reg = NO_REG;

@@ -77,7 +77,7 @@ void jit_emit_functions(struct jit *jit)
 		jit_map_registers(jit, &function);
 		x64_place(&jit->as, jit_entry_label(jit, start));
 		jit_emit_prologue(jit);
-		jit_emit_body(jit);
+		jit_emit_body(jit, function.start, function.end);
 		start = function.end;
 	}
 }

@@ -82,8 +82,8 @@ uint8_t jit_take_register(struct jit *jit);
 void jit_emit_prologue(struct jit *jit);
 void jit_emit_epilogue(struct jit *jit);
 
-/* jit_insn_x86_64.c: translate the function's instructions. */
-void jit_emit_body(struct jit *jit);
+/* jit_insn_x86_64.c: translate the instructions from pc to end, all of one function. */
+void jit_emit_body(struct jit *jit, uint32_t pc, uint32_t end);
 /*
  * With jit.known_exits: `r0 = constant; exit` stands at pc. 0 or 1 as the constant is
  * 0 or not, -1: something else stands there.
