@@ -38,26 +38,41 @@ class Helper(NamedTuple):
     function: Callable[..., int]
 
 
-def to_c(helpers: Sequence[Helper]) -> tuple[Any, list[Any]]:
-    """The C array of some helpers, and what has to live as long as it."""
-    array = ffi.new("struct dpcap_vm_helper[]", len(helpers))
-    keep: list[Any] = []
-    for entry, helper in zip(array, helpers, strict=True):
-        if len(helper.args) > _MAX_ARGS:
-            raise ValueError(f"helper {helper.name}: {len(helper.args)} arguments, at most {_MAX_ARGS} exist")
-        unknown = [arg for arg in helper.args if arg not in ARGS]
-        if unknown:
-            raise ValueError(f"helper {helper.name}: no such argument type: {unknown[0]} ({', '.join(ARGS)})")
-        name = ffi.new("char[]", helper.name.encode())
-        function = ffi.callback(
-            "uint64_t(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t)",
-            lambda *regs, helper=helper: helper.function(*regs[: len(helper.args)]) & _U64,
-        )
-        keep += [name, function]
-        entry.id = helper.id
-        entry.name = name
-        entry.ret = lib.DPCAP_VM_RET_SCALAR
-        entry.function = function
-        for index, arg in enumerate(helper.args):
-            entry.args[index] = ARGS[arg]
-    return array, [array, *keep]
+def to_c(helpers: Sequence[Helper]) -> tuple[Any, int, list[Any]]:
+    """A C array with the helpers that the VM brings and these, its length, and what has to live as long.
+
+    One of these takes the place of the VM's helper of that number.
+    """
+    n = ffi.new("uint32_t *")
+    own = lib.dpcap_vm_helpers(n)
+    taken = {helper.id for helper in helpers}
+    kept = [own[index] for index in range(n[0]) if own[index].id not in taken]
+    array = ffi.new("struct dpcap_vm_helper[]", len(kept) + len(helpers))
+    for index, entry in enumerate(kept):
+        array[index] = entry
+    keep: list[Any] = [array]
+    for index, helper in enumerate(helpers, start=len(kept)):
+        keep += _fill(array[index], helper)
+    return array, len(array), keep
+
+
+def _fill(entry: Any, helper: Helper) -> list[Any]:
+    """Write one entry; what has to live as long as it."""
+    if len(helper.args) > _MAX_ARGS:
+        raise ValueError(f"helper {helper.name}: {len(helper.args)} arguments, at most {_MAX_ARGS} exist")
+    unknown = [arg for arg in helper.args if arg not in ARGS]
+    if unknown:
+        raise ValueError(f"helper {helper.name}: no such argument type: {unknown[0]} ({', '.join(ARGS)})")
+    n_args = len(helper.args)
+    name = ffi.new("char[]", helper.name.encode())
+    function = ffi.callback(
+        "uint64_t(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t)",
+        lambda *regs: helper.function(*regs[:n_args]) & _U64,
+    )
+    entry.id = helper.id
+    entry.name = name
+    entry.ret = lib.DPCAP_VM_RET_SCALAR
+    entry.function = function
+    for index, arg in enumerate(helper.args):
+        entry.args[index] = ARGS[arg]
+    return [name, function]

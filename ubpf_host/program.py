@@ -16,6 +16,8 @@ from dpcap.ubpf_host.helpers import Helper, to_c
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from dpcap.ubpf_host.maps import Map
+
 Memory = bytes | bytearray | memoryview
 
 # What the verifier may say about one program.
@@ -31,7 +33,8 @@ class Program:
     assembly text. Programs of kind "packet" get read-only memory whose length they have to check
     before each access; those of kind "memory" get writable memory of exactly ``mem_size`` bytes.
     ``rodata`` is a read-only table, see :func:`dpcap.ubpf_host.isa.ld_map_value`; ``helpers``
-    are functions that the program may call.
+    are functions that the program may call, beside those that the VM brings under their Linux
+    numbers (bpf-helpers(7)); ``maps`` those that it loads by their index.
 
     Raises :class:`VerifierError` for a program that cannot be proved safe, ValueError (AsmError,
     EncodeError) for one that cannot be read.
@@ -45,6 +48,7 @@ class Program:
         mem_size: int | None = None,
         rodata: Memory = b"",
         helpers: Sequence[Helper] = (),
+        maps: Sequence[Map] = (),
     ) -> None:
         if kind not in _KINDS:
             raise ValueError(f"no such kind of program: {kind} (packet, memory)")
@@ -62,13 +66,15 @@ class Program:
         self.kind = kind
         self.mem_size = mem_size
         self.rodata = bytes(rodata)
-        helper_array, self._keep = to_c(helpers)
-        self._handle = self._load(helper_array, len(helpers))
+        self.maps = tuple(maps)
+        helper_array, n_helpers, self._keep = to_c(helpers)
+        self._handle = self._load(helper_array, n_helpers)
         self._runners: dict[str, engines.Runner] = {}
 
     def _load(self, helpers: Any, n_helpers: int) -> Any:
         insns = ffi.from_buffer("struct dpcap_insn[]", self.code)
         rodata = ffi.from_buffer(self.rodata)
+        maps = ffi.new("struct dpcap_vm_map *[]", [map_.handle for map_ in self.maps])
         attr = ffi.new(
             "struct dpcap_vm_load_attr *",
             {
@@ -80,6 +86,8 @@ class Program:
                 "rodata_size": len(self.rodata),
                 "helpers": helpers,
                 "n_helpers": n_helpers,
+                "maps": maps,
+                "n_maps": len(self.maps),
             },
         )
         handle = ffi.new("struct dpcap_vm_prog **")

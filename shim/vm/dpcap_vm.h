@@ -295,6 +295,42 @@ int dpcap_vm_jit_burst(struct dpcap_vm_prog *prog, const struct dpcap_vm_burst_l
 
 dpcap_vm_burst_fn dpcap_vm_burst_entry(const struct dpcap_vm_prog *prog);
 
+/*
+ * An object file made by "clang -target bpf -g -c": programs, the maps that they
+ * define and their data.
+ *
+ *  - A program is a global function in a section of its own (SEC("...")); functions in
+ *    .text are linked into the programs that call them. Where there are no such
+ *    sections, the global functions in .text are the programs.
+ *  - Maps are variables in SEC(".maps") as libbpf's bpf_helpers.h defines them (this
+ *    takes BTF, -g), or struct bpf_map_def in SEC("maps"). Their types are the kernel's.
+ *  - .rodata, .data and .bss are array maps with one value.
+ */
+struct dpcap_vm_object;
+
+struct dpcap_vm_object_program {
+	const char *name;
+	const char *section;
+	const struct dpcap_insn *insns; /* with its functions, maps loaded by index */
+	uint32_t n_insns;
+};
+
+/*
+ * Read an object and make its maps. 0, or -EINVAL with the reason in the log (may be
+ * NULL), -ENOMEM, or what dpcap_vm_map_create() returns. The image is not kept.
+ */
+int dpcap_vm_object_open(const void *image, size_t size, uint32_t n_lcores,
+			 struct dpcap_vm_object **object, char *log, size_t log_size);
+
+/* Frees its maps, too. */
+void dpcap_vm_object_free(struct dpcap_vm_object *object);
+
+/* Its maps, as the load attributes of each of its programs take them. */
+struct dpcap_vm_map *const *dpcap_vm_object_maps(const struct dpcap_vm_object *object, uint32_t *n);
+
+const struct dpcap_vm_object_program *dpcap_vm_object_programs(const struct dpcap_vm_object *object,
+								uint32_t *n);
+
 #ifdef __cplusplus
 }
 #endif

@@ -30,6 +30,21 @@ static uint32_t function_start(void)
 }
 
 /*
+ * Linux (6.18 at least) does not carry precision through an atomic operation that fetches
+ * a known number from the stack: it then takes states for equal that differ there, and
+ * removes code that runs. Such an operation goes to the memory, or fetches nothing.
+ */
+static void spare_kernel_stack(struct dpcap_insn *insn, bool in_function)
+{
+	if (gen.type == DPCAP_VM_MEMORY && !in_function) {
+		insn->regs = (uint8_t)((insn->regs & 0xf0) | 9);
+		insn->offset = (int16_t)(insn->offset + GEN_STACK_SIZE);
+	} else {
+		insn->imm = BPF_ADD;
+	}
+}
+
+/*
  * The kernel refuses what is useless: to divide by the number 0, to shift by more than
  * there is, and accesses to the stack that are not aligned. Its helper 7 is random.
  */
@@ -58,6 +73,9 @@ static void please_kernel(void)
 			on_stack = base == BPF_REG_FP || (base == 9 && i >= function);
 			if (on_stack)
 				insn->offset &= (int16_t)~(insn_mem_size(insn) - 1);
+			if (on_stack && class == BPF_STX && insn_mode(insn) == BPF_ATOMIC &&
+			    (insn->imm & BPF_FETCH))
+				spare_kernel_stack(insn, i >= function);
 		}
 	}
 }
