@@ -130,10 +130,17 @@ static uint32_t pop_free(struct dpcap_vm_map *map)
 	return (uint32_t)top;
 }
 
-void map_hash_init(struct dpcap_vm_map *map)
+/* A node that nobody ever had: making a large map touches none of them. */
+static uint32_t take_fresh(struct dpcap_vm_map *map)
 {
-	for (uint32_t link = map->def.max_entries; link > 0; link--)
-		push_free(map, link);
+	uint32_t n = __atomic_load_n(&map->control->n_touched, __ATOMIC_RELAXED);
+
+	do {
+		if (n >= map->def.max_entries)
+			return 0;
+	} while (!__atomic_compare_exchange_n(&map->control->n_touched, &n, n + 1, true,
+					      __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+	return n + 1;
 }
 
 /* ---- finding */
@@ -263,6 +270,8 @@ static uint32_t take_node(struct dpcap_vm_map *map)
 {
 	uint32_t link = pop_free(map);
 
+	if (link == 0)
+		link = take_fresh(map);
 	if (link == 0 && map->def.type == DPCAP_VM_MAP_LRU_HASH)
 		link = take_least_used(map);
 	return link;
@@ -370,9 +379,11 @@ int map_hash_read(const struct dpcap_vm_map *map, const void *key, void *value)
 
 int dpcap_vm_map_next_key(const struct dpcap_vm_map *map, uint32_t *cursor, void *key)
 {
+	uint32_t n = __atomic_load_n(&map->control->n_touched, __ATOMIC_ACQUIRE);
+
 	if (map->layout.n_buckets == 0)
 		return -EINVAL;
-	while (*cursor < map->def.max_entries) {
+	while (*cursor < n && *cursor < map->def.max_entries) {
 		struct map_node *node = node_at(map, ++*cursor);
 
 		for (uint32_t i = 0; i < READ_RETRIES; i++) {

@@ -141,8 +141,6 @@ int dpcap_vm_map_create(const struct dpcap_vm_map_def *def, uint32_t n_lcores,
 	if (ret != 0)
 		goto fail;
 	memcpy((*map)->memory, &layout, sizeof(layout));
-	if (is_hash(def->type))
-		map_hash_init(*map);
 	/* Only the reader of a ring has something to write: what it has taken out. */
 	if (def->type != DPCAP_VM_MAP_RING)
 		seals |= F_SEAL_FUTURE_WRITE;

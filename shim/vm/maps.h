@@ -52,6 +52,7 @@ struct map_header {
 struct map_control {
 	/* Free nodes: a stack, low half: first node + 1, high half: counts, against ABA. */
 	_Alignas(MAP_ALIGN) uint64_t free_nodes;
+	uint32_t n_touched; /* nodes after these were never used */
 	_Alignas(MAP_ALIGN) uint32_t clock_hand;
 	/* Ring: bytes ever reserved by writers, and taken out by the reader. */
 	_Alignas(MAP_ALIGN) uint64_t reserved;
@@ -105,8 +106,5 @@ void *map_hash_lookup(struct dpcap_vm_map *map, const void *key);
 int map_hash_update(struct dpcap_vm_map *map, const void *key, const void *value, uint64_t flags);
 int map_hash_delete(struct dpcap_vm_map *map, const void *key);
 int map_hash_read(const struct dpcap_vm_map *map, const void *key, void *value);
-
-/* Put all nodes into the stack of free ones. */
-void map_hash_init(struct dpcap_vm_map *map);
 
 #endif /* DPCAP_VM_MAPS_H */

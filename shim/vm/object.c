@@ -141,6 +141,11 @@ int object_add_map(struct dpcap_vm_object *object, const struct dpcap_vm_map_def
 				     def->max_entries);
 	if (ret != 0)
 		return ret;
+	object->map_bytes += entry->map->layout.size;
+	if (object->map_bytes > DPCAP_VM_MAP_MAX_BYTES) {
+		dpcap_vm_map_free(entry->map);
+		return object_refuse(object, "the maps take more than %d bytes", DPCAP_VM_MAP_MAX_BYTES);
+	}
 	if (value)
 		dpcap_vm_map_update(entry->map, &key, value, 0);
 	entry->section = section;

@@ -15,6 +15,7 @@
 #include <elf.h>
 #include <stdbool.h>
 
+#include "maps.h"
 #include "prog.h"
 
 #define OBJECT_MAX_MAPS 64
@@ -45,6 +46,7 @@ struct dpcap_vm_object {
 	struct object_map maps[OBJECT_MAX_MAPS];
 	struct dpcap_vm_map *map_list[OBJECT_MAX_MAPS];
 	uint32_t n_maps;
+	uint64_t map_bytes; /* of all of them */
 
 	struct dpcap_vm_object_program programs[OBJECT_MAX_PROGRAMS];
 	uint32_t n_programs;
