@@ -55,6 +55,12 @@ enum dpcap_vm_prog_type {
 	DPCAP_VM_PACKET = 0,
 	/* r1: writable memory of exactly mem_size bytes, r2: mem_size. */
 	DPCAP_VM_MEMORY = 1,
+	/*
+	 * r1: a context, a structure of the host that tells where a packet is (as XDP
+	 * programs get theirs); its fields are in ctx_fields. All other registers are
+	 * uninitialised. The program is run with mem pointing to the host's structure.
+	 */
+	DPCAP_VM_CONTEXT = 2,
 };
 
 /*
@@ -210,11 +216,34 @@ const struct dpcap_vm_helper *dpcap_vm_helpers(uint32_t *n);
  */
 void dpcap_vm_set_print(void (*print)(const char *line));
 
+/* What a context field holds. */
+enum dpcap_vm_ctx_kind {
+	DPCAP_VM_CTX_SCALAR = 0,
+	DPCAP_VM_CTX_PACKET,	 /* pointer to the first byte of the packet */
+	DPCAP_VM_CTX_PACKET_END, /* pointer behind its last byte, at most 2^31 - 1 further */
+};
+
+/*
+ * One field of a context. A program sees it at offset, size bytes wide; the host has
+ * it at host_offset, host_size bytes wide (8 for pointers). Where they differ, as they
+ * do for the 32-bit data and data_end of XDP, the program's loads are rewritten.
+ */
+struct dpcap_vm_ctx_field {
+	uint16_t offset;
+	uint16_t host_offset;
+	uint8_t size; /* 1, 2, 4 or 8, as host_size */
+	uint8_t host_size;
+	uint8_t kind;	  /* enum dpcap_vm_ctx_kind */
+	uint8_t writable; /* scalars only */
+};
+
 struct dpcap_vm_load_attr {
 	const struct dpcap_insn *insns;
 	uint32_t n_insns;
 	enum dpcap_vm_prog_type type;
 	uint64_t mem_size; /* DPCAP_VM_MEMORY only */
+	const struct dpcap_vm_ctx_field *ctx_fields; /* DPCAP_VM_CONTEXT only; copied */
+	uint32_t n_ctx_fields;
 	/*
 	 * Read-only tables of the program (copied). Addressed by the 64-bit
 	 * immediate load with source 6 (map value by index), imm 0, next_imm = offset

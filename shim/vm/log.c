@@ -204,6 +204,7 @@ static const char *const region_names[] = {
 	[REGION_PACKET] = "pkt",
 	[REGION_MEMORY] = "mem",
 	[REGION_RODATA] = "table",
+	[REGION_CONTEXT] = "ctx",
 	[REGION_STACK] = "fp",
 	[REGION_MAP] = "map",
 	[REGION_MAP_VALUE] = "map_value",
@@ -220,6 +221,9 @@ void reg_format(const struct reg *reg, char *buffer, size_t size)
 		return;
 	case REG_MIXED:
 		append(&text, "mixed");
+		return;
+	case REG_PART:
+		append(&text, "part");
 		return;
 	case REG_POINTER:
 		append(&text, "%s", region_names[reg->region]);

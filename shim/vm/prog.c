@@ -72,6 +72,11 @@ static int copy_program(struct dpcap_vm_prog *prog, const struct dpcap_vm_load_a
 	if (ret != 0)
 		return ret;
 	prog->n_insns = attr->n_insns;
+	ret = copy_array(&prog->ctx_fields, attr->ctx_fields, attr->n_ctx_fields,
+			 sizeof(*attr->ctx_fields));
+	if (ret != 0)
+		return ret;
+	prog->n_ctx_fields = attr->n_ctx_fields;
 	ret = copy_array(&prog->helpers, attr->helpers, attr->n_helpers, sizeof(*attr->helpers));
 	if (ret != 0)
 		return ret;
@@ -90,7 +95,8 @@ static int copy_program(struct dpcap_vm_prog *prog, const struct dpcap_vm_load_a
 
 static int check_size(const struct dpcap_vm_load_attr *attr, struct dpcap_vm_log *log)
 {
-	if (attr->type != DPCAP_VM_PACKET && attr->type != DPCAP_VM_MEMORY) {
+	if (attr->type != DPCAP_VM_PACKET && attr->type != DPCAP_VM_MEMORY &&
+	    attr->type != DPCAP_VM_CONTEXT) {
 		dpcap_vm_log_printf(log, "unknown program type %d\n", (int)attr->type);
 		return -EINVAL;
 	}
@@ -155,6 +161,7 @@ void dpcap_vm_free(struct dpcap_vm_prog *prog)
 	free(prog->aux);
 	free(prog->maps);
 	free(prog->helpers);
+	free(prog->ctx_fields);
 	free(prog->insns);
 	free(prog);
 }

@@ -26,6 +26,8 @@ struct dpcap_vm_insn_aux {
 	bool reachable;	     /* verifier */
 	bool jump_target;    /* structure check */
 	bool function_start; /* structure check: entry of the program or of a local function */
+	bool plain_access;   /* verifier: a load or store of something else than a context */
+	uint16_t ctx_field;  /* verifier: or of context field ctx_field - 1 */
 	bool second_slot;    /* structure check: the upper half of a 64-bit immediate load */
 };
 
@@ -36,6 +38,8 @@ struct dpcap_vm_prog {
 	uint32_t n_insns;
 	enum dpcap_vm_prog_type type;
 	uint64_t mem_size;
+	struct dpcap_vm_ctx_field *ctx_fields; /* n_ctx_fields of them */
+	uint32_t n_ctx_fields;
 	uint8_t *rodata; /* read-only pages */
 	uint32_t rodata_size;
 	struct dpcap_vm_helper *helpers; /* n_helpers of them */

@@ -22,6 +22,7 @@
 enum reg_type {
 	REG_UNINIT,
 	REG_MIXED, /* different kinds of value on the ways to here: not usable */
+	REG_PART,  /* the low half of a pointer: not usable */
 	REG_SCALAR,
 	REG_POINTER,
 };
@@ -31,10 +32,19 @@ enum region {
 	REGION_PACKET, /* read-only, L bytes */
 	REGION_MEMORY, /* DPCAP_VM_MEMORY: mem_size bytes */
 	REGION_RODATA, /* the program's tables, read-only */
+	REGION_CONTEXT, /* DPCAP_VM_CONTEXT: its fields */
 	REGION_STACK,  /* offset from r10 of frame `object` */
 	REGION_MAP,    /* map `object` itself: only for helpers */
 	REGION_MAP_VALUE, /* a value of map `object` */
 	REGION_MAP_ARRAY, /* all values of array map `object` */
+};
+
+/* How a number was made of another whose form is made_of. Known until it meets
+ * another one: these are steps of idioms in one straight piece of code. */
+enum reg_made {
+	MADE_UNKNOWN,
+	MADE_SIGN_MASK, /* -1 where made_of < 0, otherwise 0 */
+	MADE_SHIFTED,	/* made_of << shift, which lost nothing */
 };
 
 struct reg {
@@ -43,8 +53,9 @@ struct reg {
 	bool or_null;	      /* a pointer that may be 0 instead; so may all of the same null_id */
 	uint32_t null_id;
 	uint32_t object;
-	bool is_sign_mask;    /* the number is -1 where sign_of < 0, otherwise 0 */
-	struct form sign_of;
+	uint8_t made;	      /* enum reg_made */
+	uint8_t shift;
+	struct form made_of;
 	struct form form;     /* of value */
 	struct scalar value;  /* the number, or a pointer's offset in its region */
 };

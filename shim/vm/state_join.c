@@ -103,12 +103,12 @@ static void join_regs(struct join *join, struct reg *a, const struct reg *b)
 		a->type = REG_UNINIT;
 		return;
 	}
-	if (a->type != b->type || a->type == REG_MIXED ||
+	if (a->type != b->type || a->type < REG_SCALAR ||
 	    (a->type == REG_POINTER && (a->region != b->region || a->object != b->object))) {
 		a->type = REG_MIXED;
 		return;
 	}
-	a->is_sign_mask = false;
+	a->made = MADE_UNKNOWN;
 	if (a->or_null || b->or_null) {
 		a->null_id = join_forms(join, null_form(a), null_form(b)).symbol;
 		a->or_null = true;
@@ -232,14 +232,15 @@ static bool reg_includes(struct join *join, const struct reg *a, const struct re
 		return b->type != REG_UNINIT;
 	if (a->type != b->type)
 		return false;
+	if (a->type == REG_PART)
+		return true;
 	if (a->type == REG_POINTER && (a->region != b->region || a->object != b->object))
 		return false;
 	if (b->or_null && !a->or_null)
 		return false;
 	if (a->or_null && !match_forms(join, null_form(a), null_form(b)))
 		return false;
-	/* A mask is made and used in one straight piece of code. */
-	if (a->is_sign_mask)
+	if (a->made != MADE_UNKNOWN)
 		return false;
 	return scalar_includes(&a->value, &b->value) && match_forms(join, a->form, b->form);
 }

@@ -47,6 +47,8 @@ int check_readable(struct verifier *v, struct state *state, uint32_t pc, unsigne
 	switch (state_reg(state, n)->type) {
 	case REG_UNINIT:
 		return refuse(v, state, pc, "r%u is not initialised", n);
+	case REG_PART:
+		return refuse(v, state, pc, "r%u is a part of a pointer", n);
 	case REG_MIXED:
 		return refuse(v, state, pc,
 			      "r%u is a different kind of value on different ways to here", n);
@@ -370,6 +372,10 @@ static struct state *entry_state(struct verifier *v)
 		regs[2] = reg_const(v->prog->mem_size);
 		return state;
 	}
+	if (v->prog->type == DPCAP_VM_CONTEXT) {
+		regs[1] = reg_pointer(REGION_CONTEXT, 0, 0);
+		return state;
+	}
 	regs[1] = reg_pointer(REGION_PACKET, 0, 0);
 	regs[2] = reg_from_scalar(state->len, 0);
 	regs[2].form = form_len();
@@ -386,6 +392,10 @@ static int walk_program(struct verifier *v)
 
 	if (v->observer)
 		v->observer(v->observer_arg, 0, NULL);
+	for (uint32_t pc = 0; pc < v->prog->n_insns; pc++) {
+		v->prog->aux[pc].plain_access = false;
+		v->prog->aux[pc].ctx_field = 0;
+	}
 	v->steps = 0;
 	v->next_symbol = 1;
 	v->stack_used = 0;
@@ -412,6 +422,8 @@ int verify_observed(struct dpcap_vm_prog *prog, struct dpcap_vm_log *log, verify
 	int rc;
 
 	rc = cfg_build(&v.cfg, prog, log);
+	if (!rc)
+		rc = ctx_check_fields(prog, log);
 	if (rc)
 		goto out;
 	for (uint32_t i = 0; i < sizeof(max_states) / sizeof(max_states[0]); i++) {
@@ -435,6 +447,7 @@ int verify_observed(struct dpcap_vm_prog *prog, struct dpcap_vm_log *log, verify
 		for (uint32_t pc = block->start; pc < block->end; pc++)
 			prog->aux[pc].reachable = true;
 	}
+	ctx_rewrite(prog);
 	prog->stack_used = (v.stack_used + 7) & ~7u;
 	log->used = log_start;
 	if (log->text && log_start < log->size)

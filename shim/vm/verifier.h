@@ -66,6 +66,18 @@ int stack_argument(struct verifier *v, struct state *state, uint32_t pc, const s
 int check_access(struct verifier *v, struct state *state, uint32_t pc, const struct reg *pointer,
 		 unsigned int size, bool write);
 
+/* verify_ctx.c: a load or store of a context field, and the rewriting of them all
+ * once the program is accepted. */
+int ctx_load(struct verifier *v, struct state *state, uint32_t pc, const struct reg *pointer,
+	     unsigned int size, bool sign, struct reg *out);
+int ctx_store(struct verifier *v, struct state *state, uint32_t pc, const struct reg *pointer,
+	      unsigned int size, const struct reg *value);
+int ctx_check_fields(const struct dpcap_vm_prog *prog, struct dpcap_vm_log *log);
+void ctx_rewrite(struct dpcap_vm_prog *prog);
+
+/* What a load of size bytes may give. */
+struct scalar loaded_value(unsigned int size, bool sign);
+
 /* A number with an origin of its own. */
 struct reg new_number(struct verifier *v, struct scalar value);
 

@@ -72,7 +72,7 @@ static bool clamp(struct verifier *v, struct state *state, const struct reg *x,
 	struct form e;
 	int64_t bound;
 
-	if (!mask->is_sign_mask || !form_sub(mask->sign_of, x->form, &e) || e.sign || e.len != -1)
+	if (mask->made != MADE_SIGN_MASK || !form_sub(mask->made_of, x->form, &e) || e.sign || e.len != -1)
 		return false;
 	bound = MAX(e.delta + 1, state_room(state, x));
 	*out = new_number(v, scalar_alu(SCALAR_AND, &x->value, &mask->value));
@@ -83,6 +83,30 @@ static bool clamp(struct verifier *v, struct state *state, const struct reg *x,
 	out->value = scalar_synced(out->value);
 	state_add_fact(state, out->form.symbol, MIN(bound, state->len.word.smin));
 	return true;
+}
+
+/* Steps of idioms: x s>> 63, ~(x s>> 63), and x << 32 before >> 32, by which
+ * compilers cut and extend numbers of 32 bits. */
+static void note_made(enum scalar_op op, const struct reg *a, uint64_t b, struct reg *out)
+{
+	const struct range *word = &a->value.word;
+	unsigned int shift = b & 63;
+
+	if (op == SCALAR_ARSH && shift == 63) {
+		out->made = MADE_SIGN_MASK;
+		out->made_of = a->form;
+	} else if (op == SCALAR_LSH && shift && word->smin >= 0 && word->smax >> (63 - shift) == 0) {
+		out->made = MADE_SHIFTED;
+		out->shift = (uint8_t)shift;
+		out->made_of = a->form;
+	} else if ((op == SCALAR_RSH || op == SCALAR_ARSH) && a->made == MADE_SHIFTED &&
+		   a->shift == shift) {
+		out->form = a->made_of;
+	} else if (op == SCALAR_XOR && a->made == MADE_SIGN_MASK && b == UINT64_MAX &&
+		   form_sub(form_const(-1), a->made_of, &out->made_of)) {
+		/* x >= 0 is -x - 1 < 0 */
+		out->made = MADE_SIGN_MASK;
+	}
 }
 
 /* a op b on numbers of 64 bits. */
@@ -109,16 +133,8 @@ static struct reg number_alu(struct verifier *v, struct state *state, enum scala
 		if (state_tighten(state, &tight))
 			out = tight;
 	}
-	if (op == SCALAR_ARSH && scalar_is_const(&b->value) && (b->value.bits.value & 63) == 63 &&
-	    form_in_limits(a->form)) {
-		out.is_sign_mask = true;
-		out.sign_of = a->form;
-	}
-	/* ~mask: x >= 0 is -x - 1 < 0 */
-	if (op == SCALAR_XOR && a->is_sign_mask && scalar_is_const(&b->value) &&
-	    b->value.bits.value == UINT64_MAX &&
-	    form_sub(form_const(-1), a->sign_of, &out.sign_of))
-		out.is_sign_mask = true;
+	if (scalar_is_const(&b->value) && form_in_limits(a->form))
+		note_made(op, a, b->value.bits.value, &out);
 	return out;
 }
 
@@ -194,8 +210,11 @@ static int verify_mov(struct verifier *v, struct state *state, uint32_t pc, stru
 	struct reg out = *src;
 
 	if (reg_is_pointer(src)) {
-		if (is32 || insn->offset)
+		if (insn->offset)
 			return refuse(v, state, pc, "a part of a pointer is copied");
+		/* Compilers do this where nobody reads the result. */
+		if (is32)
+			out.type = REG_PART;
 		*dst = out;
 		return 0;
 	}

@@ -109,13 +109,22 @@ static int access_pointer(struct verifier *v, struct state *state, uint32_t pc, 
 	*out = *state_reg(state, base);
 	if (!reg_is_pointer(out))
 		return refuse(v, state, pc, "r%u is a number, not a pointer", base);
+	if (v->prog->type == DPCAP_VM_CONTEXT) {
+		struct dpcap_vm_insn_aux *aux = &v->prog->aux[pc];
+
+		/* Accesses of context fields will be rewritten. */
+		aux->plain_access |= out->region != REGION_CONTEXT;
+		if (aux->plain_access && (aux->ctx_field || out->region == REGION_CONTEXT))
+			return refuse(v, state, pc, "r%u is a context on some ways to here only",
+				      base);
+	}
 	/* Bounded by POINTER_OFFSET_LIMIT: this does not wrap. */
 	out->value = scalar_alu(SCALAR_ADD, &out->value, &offset);
 	out->form.delta += insn->offset;
 	return 0;
 }
 
-static struct scalar loaded_value(unsigned int size, bool sign)
+struct scalar loaded_value(unsigned int size, bool sign)
 {
 	struct range full = range_full(8 * size);
 
@@ -183,6 +192,8 @@ int verify_load(struct verifier *v, struct state *state, uint32_t pc)
 		return rc;
 	if (pointer.region == REGION_STACK) {
 		rc = stack_load(v, state, pc, &pointer, size, sign, &out);
+	} else if (pointer.region == REGION_CONTEXT) {
+		rc = ctx_load(v, state, pc, &pointer, size, sign, &out);
 	} else {
 		rc = check_access(v, state, pc, &pointer, size, false);
 		if (rc)
@@ -215,6 +226,8 @@ int verify_store(struct verifier *v, struct state *state, uint32_t pc)
 	}
 	if (pointer.region == REGION_STACK)
 		return stack_store(v, state, pc, &pointer, size, &value);
+	if (pointer.region == REGION_CONTEXT)
+		return ctx_store(v, state, pc, &pointer, size, &value);
 	if (reg_is_pointer(&value))
 		return refuse(v, state, pc, "a pointer is stored outside the stack");
 	return check_access(v, state, pc, &pointer, size, true);

@@ -95,14 +95,12 @@ int stack_load(struct verifier *v, struct state *state, uint32_t pc, const struc
 	       unsigned int size, bool sign, struct reg *out)
 {
 	int64_t lo = pointer->value.word.smin, hi = pointer->value.word.smax + (int64_t)size;
-	const struct range full = range_full(8 * size);
 	struct slot *slot;
 	int rc = check_bounds(v, state, pc, pointer, size);
 
 	if (rc)
 		return rc;
-	*out = new_number(v, sign ? scalar_from_signed(full.smin, full.smax)
-				  : scalar_from_unsigned(0, full.umax));
+	*out = new_number(v, loaded_value(size, sign));
 	if (scalar_is_const(&pointer->value) && bytes_in_slot(lo, size) == size) {
 		slot = state_slot(state, pointer->object, lo);
 		if (!slot)

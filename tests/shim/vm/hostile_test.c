@@ -78,8 +78,8 @@ static const struct verify_case arithmetic_cases[] = {
 	 PROGRAM(START, ALU64_K(BPF_AND, 6, 15), INSN(BPF_ALU64 | BPF_NEG, 6, 0, 0, 0), USE)},
 	{"32-bit negation of a bounded number", "not proved",
 	 PROGRAM(START, ALU64_K(BPF_AND, 6, 15), INSN(BPF_ALU | BPF_NEG, 6, 0, 0, 0), USE)},
-	{"32-bit move of a pointer", "a part of a pointer",
-	 PROGRAM(START, ALU32_X(BPF_MOV, 7, 1), USE)},
+	{"CVE-2021-45402: 32-bit move of a pointer", "r6 is a part of a pointer",
+	 PROGRAM(START, ALU32_X(BPF_MOV, 6, 1), USE)},
 };
 
 static const struct verify_case comparison_cases[] = {

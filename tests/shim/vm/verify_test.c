@@ -134,7 +134,7 @@ static const struct verify_case cases[] = {
 	{"stack pointer as result", "returns a pointer", PROGRAM(MOV_X(0, 10), EXIT())},
 	{"32-bit arithmetic on a pointer", "32-bit arithmetic",
 	 PROGRAM(ALU32_K(BPF_ADD, 1, 1), MOV_K(0, 0), EXIT())},
-	{"half of a pointer copied", "a part of a pointer",
+	{"half of a pointer returned", "r0 is a part of a pointer",
 	 PROGRAM(ALU32_X(BPF_MOV, 0, 1), EXIT())},
 	{"product of a pointer", "only adding", PROGRAM(ALU64_K(BPF_MUL, 1, 2), MOV_K(0, 0), EXIT())},
 	{"sum of pointers", "only adding", PROGRAM(ALU64_X(BPF_ADD, 1, 10), MOV_K(0, 0), EXIT())},
