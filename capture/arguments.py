@@ -42,6 +42,12 @@ class Arguments(argparse.Namespace):
     count: int | None
     engine: str
     write: str | None
+    file_size: int | None  # bytes
+    rotate_seconds: int | None
+    file_count: int | None
+    postrotate_command: str | None
+    ring_buffer: list[str]
+    autostop: list[str]
     time_format: int
     number: bool
     nano: bool
@@ -86,6 +92,15 @@ def _number(what: str, low: int, high: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def _file_size(text: str) -> int:
+    from dpcap.capture.file_options import file_size  # noqa: PLC0415 - rarely needed
+
+    try:
+        return file_size(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"invalid file size {text}") from None
 
 
 def _snaplen(text: str) -> int:
@@ -134,6 +149,46 @@ def _groups(parser: argparse.ArgumentParser) -> None:
 def _output(parser: argparse.ArgumentParser) -> None:
     out = parser.add_argument_group("output")
     out.add_argument("-w", dest="write", metavar="FILE", help="write pcapng to FILE; - is standard output")
+    out.add_argument(
+        "-C",
+        dest="file_size",
+        type=_file_size,
+        metavar="SIZE",
+        help="next file after SIZE MB (or 9k, 9m, 9g)",
+    )
+    out.add_argument(
+        "-G",
+        dest="rotate_seconds",
+        type=_number("number of seconds", 1, 1 << 31),
+        metavar="SECS",
+        help="next file after SECS seconds; FILE may hold strftime(3) formats",
+    )
+    out.add_argument(
+        "-W",
+        dest="file_count",
+        type=_number("number of files", 1, 1 << 31),
+        metavar="N",
+        help="with -C: overwrite after N files; with -G: end after N",
+    )
+    out.add_argument(
+        "-z", dest="postrotate_command", metavar="CMD", help="run CMD FILE on each file that is complete"
+    )
+    out.add_argument(
+        "-b",
+        dest="ring_buffer",
+        action="append",
+        default=[],
+        metavar="WHAT:N",
+        help="next file after duration, interval, filesize (kB), packets; keep files:N",
+    )
+    out.add_argument(
+        "-a",
+        dest="autostop",
+        action="append",
+        default=[],
+        metavar="WHAT:N",
+        help="end after duration (s), filesize (kB), packets or files",
+    )
     for flag in PRINTER_FLAGS:
         out.add_argument(
             f"-{flag}", dest="printer_flags", action=_PrinterFlag, default=[], help=argparse.SUPPRESS

@@ -13,23 +13,29 @@ from dpcap.capture import discovery, protocol
 from dpcap.capture.client import Connection, seal_program
 from dpcap.capture.errors import UsageError
 from dpcap.capture.expression import compiled, expression
+from dpcap.capture.file_options import file_options
 from dpcap.capture.pcapng import Interface, section
 from dpcap.capture.selection import choose_application, choose_ports
 from dpcap.capture.session import Session, Stop
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from dpcap.capture.arguments import Arguments
     from dpcap.capture.discovery import Application
     from dpcap.capture.protocol import Info, Port
+    from dpcap.capture.session import Sink
     from dpcap.capture.sinks.file import FileSink
+    from dpcap.capture.sinks.rotation import RotatingSink, Rotation
     from dpcap.capture.sinks.text import TextSink
+
+_SECOND = 1_000_000_000
 
 
 def run(arguments: Arguments) -> int:
     """Capture until told to stop, and return the exit code."""
     text = expression(arguments)
+    options = file_options(arguments)
     # Before anything is touched: what cannot be compiled cannot be captured.
     program = compiled(lambda: filters.compile(text, optimize=not arguments.no_optimize))
     application = choose_application(
@@ -49,9 +55,15 @@ def run(arguments: Arguments) -> int:
             n_insns=len(program.ebpf) // 8,
             rodata_size=len(program.rodata),
         )
-        sink = _open_sink(arguments, ports)
-        session = Session(sink, stop, count=arguments.count)
         start_ns = time.time_ns()
+        sink = _open_sink(arguments, options.rotation, ports)
+        session = Session(
+            sink,
+            stop,
+            count=_smaller(arguments.count, options.packets),
+            until_ns=start_ns + options.seconds * _SECOND if options.seconds else 0,
+        )
+        session.report = lambda: print(f"dpcap: {', '.join(_counters(session))}", file=sys.stderr)
         try:
             memory = seal_program(program.ebpf, program.rodata)
             try:
@@ -62,13 +74,29 @@ def run(arguments: Arguments) -> int:
             sink.discard()
             raise
         _announce(ports, arguments.snaplen)
-        _capture(session, sink, _header(arguments, application, info, ports, text), start_ns)
+        _capture(
+            session,
+            sink,
+            _header(arguments, application, info, ports, text),
+            lambda: _statistics(session, start_ns),
+        )
     return 0
 
 
-def _open_sink(arguments: Arguments, ports: Sequence[Port]) -> FileSink | TextSink:
+def _smaller(count: int | None, packets: int) -> int | None:
+    return min((n for n in (count, packets) if n), default=None)
+
+
+def _open_sink(
+    arguments: Arguments, rotation: Rotation | None, ports: Sequence[Port]
+) -> FileSink | RotatingSink | TextSink:
+    # One of the three is needed.
+    if arguments.write is not None and rotation is not None:
+        from dpcap.capture.sinks.rotation import RotatingSink  # noqa: PLC0415
+
+        return RotatingSink(arguments.write, rotation)
     if arguments.write is not None:
-        from dpcap.capture.sinks.file import FileSink  # noqa: PLC0415 - one of the two is needed
+        from dpcap.capture.sinks.file import FileSink  # noqa: PLC0415
 
         return FileSink(arguments.write)
     from dpcap.capture.sinks.stamps import Stamper  # noqa: PLC0415
@@ -122,15 +150,20 @@ def _header(
     )
 
 
-def _capture(session: Session, sink: FileSink | TextSink, header: bytes, start_ns: int) -> None:
+def _statistics(session: Session, start_ns: int) -> bytes:
+    """Return the blocks that end a file."""
+    counters = session.statistics(start_ns, time.time_ns())
+    return b"".join(counters[number].block(number) for number in sorted(counters))
+
+
+def _capture(session: Session, sink: Sink, header: bytes, trailer: Callable[[], bytes]) -> None:
     """Run the session and close the sink, whatever happens; then say what was captured."""
     try:
         try:
-            sink.start(header)
+            sink.start(header, trailer)
             session.run()
         finally:
-            counters = session.statistics(start_ns, time.time_ns())
-            sink.finish(b"".join(counters[number].block(number) for number in sorted(counters)))
+            sink.finish()
     except BrokenPipeError:  # whoever reads has enough: that is an end like others
         pass
     finally:
@@ -143,15 +176,19 @@ def _report(session: Session) -> None:
     corrupt = session.corrupt_rings()
     if corrupt:
         lines.append(f"dpcap: {_count(corrupt, 'ring')} held nonsense and could not be read to the end")
+    lines += _counters(session)
+    if sys.stderr.isatty() and session.interrupted:
+        lines.insert(0, "")  # behind the ^C
+    print("\n".join(lines), file=sys.stderr)
+
+
+def _counters(session: Session) -> list[str]:
     captured, accepted, dropped = session.totals()
-    lines += [
+    return [
         f"{_count(captured, 'packet')} captured",
         f"{_count(accepted, 'packet')} received by filter",
         f"{_count(dropped, 'packet')} dropped by dpcap's ring",
     ]
-    if sys.stderr.isatty() and session.interrupted:
-        lines.insert(0, "")  # behind the ^C
-    print("\n".join(lines), file=sys.stderr)
 
 
 def _count(number: int, noun: str) -> str:

@@ -16,6 +16,7 @@ import errno
 import os
 import select
 import signal
+import stat
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
@@ -25,6 +26,7 @@ from dpcap.capture.pcapng import Statistics
 from dpcap.capture.ring import Drain, Limits, Result
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from dpcap.capture.client import Connection
@@ -36,6 +38,8 @@ _NAPS = 10  # between two looks at the sockets
 _LONG = 50  # times so many naps
 # After a run that found so many bytes more are there already, or will be before a nap is over.
 _BUSY_BYTES = 128 << 10
+# After the last moment of a capture its packets may still be on their way through the rings.
+_SLACK_NS = 5_000_000
 # How long the applications may take to let go of the rings at the end.
 _DETACH_PATIENCE = 2.0  # seconds
 
@@ -45,11 +49,21 @@ END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Sink(Protocol):
     """Where packets go: see sinks/."""
 
+    def start(self, header: bytes, trailer: Callable[[], bytes]) -> None:
+        """Begin with section header and interface blocks; trailer will make the statistics blocks."""
+
+    def finish(self) -> None:
+        """End with the statistics."""
+
     def drain(self, drain: Drain, limits: Limits, *, flush: bool = False) -> Result:
         """Take what the rings hold; raises BrokenPipeError when nobody wants more."""
 
     def fileno(self) -> int:
         """Return the descriptor written to."""
+
+    @property
+    def done(self) -> bool:
+        """Whether it wants no more packets."""
 
 
 class Totals(NamedTuple):
@@ -63,11 +77,12 @@ class Totals(NamedTuple):
 class Stop:
     """Whether a signal asked for the end. A context manager: inside, signals end the capture in order.
 
-    The second signal ends the program at once, for a sink that blocks for ever.
+    The second signal ends the program at once, for a sink that blocks for ever. SIGUSR1 asks for statistics.
     """
 
     def __init__(self) -> None:
         self.asked = False
+        self.report_asked = False
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -76,6 +91,7 @@ class Stop:
             # nohup: what was ignored at the start stays ignored.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._previous[number] = signal.signal(number, self._ask)
+        self._previous[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, self._ask_report)
         return self
 
     def __exit__(
@@ -91,20 +107,28 @@ class Stop:
             os.kill(os.getpid(), number)
         self.asked = True
 
+    def _ask_report(self, _number: int, _frame: object) -> None:
+        self.report_asked = True
+
 
 class Session:
     """Captures from one or more applications into one sink."""
 
-    def __init__(self, sink: Sink, stop: Stop, *, count: int | None = None) -> None:
+    def __init__(self, sink: Sink, stop: Stop, *, count: int | None = None, until_ns: int = 0) -> None:
+        """Prepare a capture of at most count packets, of times before until_ns (since 1970; 0: no limit)."""
         self._sink = sink
         self._stop = stop
         self._count = count
+        self._until_ns = until_ns
+        self.report: Callable[[], None] = lambda: None  # called when a signal asks for statistics
         self._drain = Drain()
         self._connections: dict[int, Connection] = {}  # by file descriptor
         self._rings: dict[int, list[int]] = {}  # indices in the drain, of a connection
         self._poller = select.poll()
-        self._poller.register(sink.fileno(), 0)  # errors alone: the reader of a pipe has left
+        if stat.S_ISFIFO(os.fstat(sink.fileno()).st_mode):
+            self._poller.register(sink.fileno(), 0)  # errors alone: the reader has left
         self._reader_gone = False
+        self._is_late = False  # everything before until_ns is written
         self._idle = 0  # how often in a row there was nothing in the rings
         self.captured = 0
         self.ended: list[str] = []  # applications that went away
@@ -139,6 +163,9 @@ class Session:
                 elif result.stop == ring.IDLE and result.bytes < _BUSY_BYTES:
                     self._sleep()
                 self._look_at_sockets()
+                if self._stop.report_asked:
+                    self._stop.report_asked = False
+                    self.report()
             self._finish()
         except BrokenPipeError:
             self._reader_gone = True
@@ -149,12 +176,15 @@ class Session:
         return self._stop.asked or self._reader_gone or not self._connections or self._has_enough()
 
     def _has_enough(self) -> bool:
-        return self._count is not None and self.captured >= self._count
+        return self._sink.done or self._is_late or (self._count is not None and self.captured >= self._count)
 
     def _pump(self, *, flush: bool = False) -> Result:
         left = 0 if self._count is None else self._count - self.captured
-        result = self._sink.drain(self._drain, Limits(max_packets=left), flush=flush)
+        limits = Limits(max_packets=left, until_ns=self._until_ns)
+        result = self._sink.drain(self._drain, limits, flush=flush)
         self.captured += result.packets
+        if self._until_ns and result.stop in (ring.IDLE, ring.TIME):
+            self._is_late = time.time_ns() > self._until_ns + _SLACK_NS
         return result
 
     def _sleep(self) -> None:

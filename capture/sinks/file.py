@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from dpcap.capture.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dpcap.capture.ring import Drain, Limits, Result
 
 STDOUT = "-"
@@ -26,6 +28,7 @@ class FileSink:
     def __init__(self, path: str) -> None:
         self._path = path
         self._fd = -1
+        self._trailer: Callable[[], bytes] = bytes
         self._size = 0  # bytes of whole blocks written
         if path == STDOUT:
             if sys.stdout.isatty():
@@ -43,6 +46,11 @@ class FileSink:
         # What was written halfway can be taken back, or it cannot.
         self._is_regular = stat.S_ISREG(os.fstat(self._fd).st_mode) and path != STDOUT
 
+    @property
+    def done(self) -> bool:
+        """Whether it wants no more packets."""
+        return False
+
     def fileno(self) -> int:
         """Return the descriptor that is written to."""
         return self._fd
@@ -52,8 +60,12 @@ class FileSink:
         """Bytes written so far."""
         return self._size
 
-    def start(self, header: bytes) -> None:
-        """Begin the file: header is its section header block and the blocks of its interfaces."""
+    def start(self, header: bytes, trailer: Callable[[], bytes]) -> None:
+        """Begin the file with its section header block and the blocks of its interfaces.
+
+        trailer makes the statistics blocks that will end it.
+        """
+        self._trailer = trailer
         try:
             if self._is_regular:
                 os.ftruncate(self._fd, 0)
@@ -77,10 +89,10 @@ class FileSink:
             os.lseek(self._fd, 0, os.SEEK_END)
             drain.cut()
 
-    def finish(self, trailer: bytes) -> None:
-        """End the file with trailer, its statistics blocks, and close it."""
+    def finish(self) -> None:
+        """End the file with its statistics, and close it."""
         try:
-            self._write_all(trailer)
+            self._write_all(self._trailer())
         except OSError as error:
             if self._is_regular:
                 os.ftruncate(self._fd, self._size)

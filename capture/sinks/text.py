@@ -24,7 +24,7 @@ from dpcap.capture.ring import BYTES
 from dpcap.capture.sinks.stamps import NS, Stamper
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from dpcap.capture.ring import Drain, Limits, Result
 
@@ -110,8 +110,9 @@ class TextSink:
         self._thread: threading.Thread | None = None
         self.reader_gone = False  # nobody reads the output any more
 
-    def start(self, header: bytes) -> None:
+    def start(self, header: bytes, trailer: Callable[[], bytes]) -> None:
         """Start tcpdump; header is a section header block and the interfaces' blocks."""
+        del trailer  # statistics are nothing to print
         stdin, self._stdin = os.pipe()
         stdout, child_stdout = os.pipe()
         stderr, child_stderr = os.pipe()
@@ -154,13 +155,17 @@ class TextSink:
             raise BrokenPipeError
         return result
 
+    @property
+    def done(self) -> bool:
+        """Whether it wants no more packets."""
+        return self.reader_gone
+
     def fileno(self) -> int:
         """Return the descriptor that is printed to."""
         return self._out
 
-    def finish(self, trailer: bytes = b"") -> None:
+    def finish(self) -> None:
         """Print what is left, and end tcpdump. Raises as write() does."""
-        del trailer  # statistics are nothing to print
         self._reap()
 
     def discard(self) -> None:

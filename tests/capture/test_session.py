@@ -5,135 +5,17 @@ from __future__ import annotations
 
 import os
 import resource
-import socket
 import struct
 import subprocess
 import sys
-import threading
-from pathlib import Path
 
 import pytest
 
-from dpcap.capture import pcapng, protocol
-from dpcap.capture.client import Connection, seal_program
+from dpcap.capture import protocol
 from dpcap.capture.errors import DpcapError, OutputError
-from dpcap.capture.session import Session, Stop
-from dpcap.capture.sinks.file import FileSink
-from support.captures import assert_whole, read_pcapng
+from support.captures import assert_whole
+from support.rings import HEADER, MB, Running, attach, numbers
 from support.testpmd import wait_until
-
-ROOT = Path(__file__).resolve().parents[2]
-HEADER = pcapng.section() + pcapng.Interface("port0").block(262144)
-MB = 1 << 20
-
-
-@pytest.fixture(scope="session")
-def producer_program(tmp_path_factory):
-    program = tmp_path_factory.mktemp("producer") / "ring_producer"
-    library = ROOT / "build/cmake/shim/ring/libdpcap_ring.a"
-    if not library.exists():
-        pytest.skip("not built here: ./dev build")
-    subprocess.run(
-        ["gcc", "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-O1", "-I", ROOT / "shim/ring",
-         "-I", ROOT / "shim/dpdk", Path(__file__).with_name("ring_producer.c"), library, "-o", program],
-        check=True,
-    )  # fmt: skip
-    return program
-
-
-class Producer:
-    """A writer of rings in another process."""
-
-    def __init__(self, program):
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._process = subprocess.Popen(
-            [program, str(theirs.fileno())], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            pass_fds=[theirs.fileno()], text=True,
-        )  # fmt: skip
-        theirs.close()
-        self.pid = self._process.pid
-        self.connection = Connection(ours, "producer")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.kill()
-        self._process.stdin.close()
-        self._process.stdout.close()
-        self.connection.close()
-
-    def tell(self, command):
-        self._process.stdin.write(command + "\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
-
-    def kill(self):
-        self._process.kill()
-        self._process.wait()
-
-    def attach(self, session, *rings):
-        """Announce rings, each as (queue, direction, bytes), in answer to the session's request."""
-        for ring in rings or [(0, 1, MB)]:
-            self.tell("ring {} {} {}".format(*ring))
-        self.tell("end")
-        attach(session, self.connection)
-
-
-def attach(session, connection):
-    program = seal_program(bytes(8), b"")
-    try:
-        session.attach(connection, protocol.AttachRequest([(0, 0)], 262144, 3, 0, 1, 0), program)
-    finally:
-        os.close(program)
-
-
-@pytest.fixture
-def producer(producer_program):
-    with Producer(producer_program) as p:
-        yield p
-
-
-class Running:
-    """A session that runs in a thread into a file."""
-
-    def __init__(self, path, *, count=None):
-        self.path = path
-        self.sink = FileSink(str(path))
-        self.stop = Stop()
-        self.session = Session(self.sink, self.stop, count=count)
-        self.error = None
-        self._thread = threading.Thread(target=self._run)
-
-    def start(self):
-        self.sink.start(HEADER)
-        self._thread.start()
-        return self
-
-    def _run(self):
-        try:
-            self.session.run()
-        except DpcapError as error:
-            self.error = error
-
-    def wait(self):
-        self._thread.join(60)
-        assert not self._thread.is_alive()
-        counters = self.session.statistics(1, 2)
-        self.sink.finish(b"".join(s.block(number) for number, s in counters.items()))
-
-    def end(self):
-        self.stop.asked = True
-        self.wait()
-
-
-@pytest.fixture
-def running(tmp_path):
-    return Running(tmp_path / "out.pcapng")
-
-
-def numbers(path):
-    return [struct.unpack_from("=I", p.data)[0] for p in read_pcapng(path)]
 
 
 def test_packets_of_several_rings_in_order_of_time(producer, running):
@@ -220,8 +102,9 @@ def test_a_full_disk_keeps_what_was_written_whole(producer, running, size):
         running._thread.join(60)
         assert isinstance(running.error, OutputError)
         assert "File too large" in str(running.error)
+        running.sink._trailer = lambda: bytes(1000)
         with pytest.raises(OutputError):  # no room for statistics either
-            running.sink.finish(bytes(1000))
+            running.sink.finish()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, previous)
     got = numbers(running.path)

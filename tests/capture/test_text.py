@@ -48,7 +48,7 @@ def out(tmp_path):
 def printed(out, *args, **kwargs):
     blocks = kwargs.pop("blocks")
     sink = TextSink(PORTS, *args, out=out.fileno(), **kwargs)
-    sink.start(header())
+    sink.start(header(), bytes)
     for each in blocks:
         sink.write(each)
     sink.finish()
@@ -141,7 +141,7 @@ def test_a_packet_shows_at_once():
     """Without waiting for a second packet, or for the end."""
     reader, writer = os.pipe()
     sink = TextSink(PORTS, out=writer, flags=["-n"])
-    sink.start(header())
+    sink.start(header(), bytes)
     sink.write(epb(5, bytes(60)))
     assert b"port0 In" in os.read(reader, 4096)  # blocks for ever when it does not
     sink.finish()
@@ -153,7 +153,7 @@ def test_a_reader_that_leaves():
     reader, writer = os.pipe()
     os.close(reader)
     sink = TextSink(PORTS, out=writer)
-    sink.start(header())
+    sink.start(header(), bytes)
 
     def write_on():
         while True:
@@ -168,7 +168,7 @@ def test_a_flag_that_tcpdump_refuses(out):
     sink = TextSink(PORTS, flags=["-T", "nonsense"], out=out.fileno())
 
     def run():
-        sink.start(header())
+        sink.start(header(), bytes)
         sink.finish()
 
     with pytest.raises(ToolError, match="tcpdump cannot print: unknown packet type `nonsense'"):
