@@ -67,6 +67,7 @@ enum tail {
 struct burst {
 	struct jit jit; /* first: the exit functions are given this */
 	const struct dpcap_vm_burst_layout *layout;
+	uint16_t arguments; /* r1 to r4, one bit each: what the program reads */
 	uint8_t records;
 	uint8_t count;
 	uint8_t mask;
@@ -81,9 +82,10 @@ struct burst {
 	} labels[MAX_COPIES];
 };
 
+/* The program reads this argument. */
 static bool uses(const struct burst *burst, unsigned reg)
 {
-	return burst->jit.function.used & 1u << reg;
+	return burst->arguments & 1u << reg;
 }
 
 /* r1 to r4 from the record. */
@@ -309,7 +311,6 @@ static void emit_calling_loop(struct burst *burst)
 	burst->count = RBP;
 	burst->mask = R14;
 	burst->meta = R15;
-	jit->function.used |= 0x1e; /* all arguments */
 	for (i = 0; i < sizeof(kept); i++)
 		x64_push(as, kept[i]);
 	emit_load_arguments(burst);
@@ -349,10 +350,13 @@ int dpcap_vm_jit_burst(struct dpcap_vm_prog *prog, const struct dpcap_vm_burst_l
 
 	if (prog->burst_code)
 		return 0;
-	jit_init(jit, prog);
+	ret = jit_init(jit, prog);
+	if (ret != 0)
+		return ret;
 	make_labels(&burst);
+	burst.arguments = jit->live[0];
 	function = jit_analyse(prog, 0);
-	if (function.used & (1u << 2 | 1u << 3))
+	if (burst.arguments & (1u << 2 | 1u << 3))
 		function.used |= 1u << 1; /* rdi: the record first */
 	jit_map_registers(jit, &function);
 	if (x64_reserve(&jit->as)) {

@@ -235,6 +235,29 @@ static uint32_t fuse_address(struct jit *jit, uint32_t pc)
 	return n_lea;
 }
 
+/*
+ * index <<= 2; dst += index; dst = load [dst + offset], and index is of no more use:
+ *	mov dst, [dst + index*4 + offset]
+ */
+static uint32_t fuse_scaled_index(struct jit *jit, uint32_t pc)
+{
+	const struct dpcap_insn *shift = insn_at(jit, pc), *add = fusible(jit, pc), *load;
+	uint8_t index = insn_dst(shift), reg;
+
+	if (!is_op(shift, BPF_ALU64 | BPF_K | BPF_LSH) || shift->imm < 1 || shift->imm > 3 || !add ||
+	    !is_op(add, BPF_ALU64 | BPF_X | BPF_ADD) || insn_src(add) != index ||
+	    insn_dst(add) == index)
+		return 0;
+	load = fusible(jit, pc + 1);
+	reg = insn_dst(add);
+	if (!load || insn_class(load) != BPF_LDX || insn_src(load) != reg || insn_dst(load) != reg ||
+	    live_after(jit, pc + 2, index))
+		return 0;
+	return 2 + emit_load_and_swap(jit, pc + 2,
+				      x64_at_index(jit->reg[reg], jit->reg[index],
+						   (uint8_t)shift->imm, load->offset));
+}
+
 /* dst = src; dst shifted by count: the form with three operands */
 static bool fuse_mov_shift(struct jit *jit, const struct dpcap_insn *mov,
 			   const struct dpcap_insn *next)
@@ -319,6 +342,8 @@ uint32_t jit_fuse(struct jit *jit, uint32_t pc)
 			n = fuse_bit63_exit(jit, pc);
 		if (n == 0)
 			n = fuse_mov(jit, pc);
+		if (n == 0)
+			n = fuse_scaled_index(jit, pc);
 		if (n == 0)
 			n = fuse_address(jit, pc);
 		if (n == 0 && fuse_not_and(jit, dst_reg(jit, insn), insn, fusible(jit, pc)))

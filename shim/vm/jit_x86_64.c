@@ -3,7 +3,9 @@
  * The x86-64 JIT. The program has been verified: nothing is checked when it runs.
  *
  *   jit_regs_x86_64.c    registers and frame of a function
+ *   jit_live_x86_64.c    which of them are still needed, where
  *   jit_insn_x86_64.c    its instructions
+ *   jit_fuse_x86_64.c    several of them at once
  *   jit_long_x86_64.c    those that need long sequences
  *   jit_burst_x86_64.c   the loop over a burst around it
  *   emit_x86_64.h        machine instructions
@@ -12,6 +14,7 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 
 #include "jit_x86_64.h"
@@ -32,10 +35,13 @@ __attribute__((constructor)) static void detect_cpu(void)
 	}
 }
 
-void jit_init(struct jit *jit, const struct dpcap_vm_prog *prog)
+int jit_init(struct jit *jit, const struct dpcap_vm_prog *prog)
 {
-	*jit = (struct jit){.prog = prog, .cpu = dpcap_vm_cpu};
+	*jit = (struct jit){.prog = prog, .cpu = dpcap_vm_cpu, .live = jit_liveness(prog)};
+	if (!jit->live)
+		return -ENOMEM;
 	x64_start(&jit->as, 2 * prog->n_insns);
+	return 0;
 }
 
 /* Never writable and executable at the same time. */
@@ -59,6 +65,7 @@ int jit_finish(struct jit *jit, void **code, size_t *size)
 	void *pages = n > 0 ? executable_copy(&jit->as, n) : NULL;
 
 	x64_end(&jit->as);
+	free(jit->live);
 	if (!pages)
 		return -ENOMEM;
 	*code = pages;
@@ -89,7 +96,9 @@ int dpcap_vm_jit(struct dpcap_vm_prog *prog)
 
 	if (prog->jit_code)
 		return 0;
-	jit_init(&jit, prog);
+	ret = jit_init(&jit, prog);
+	if (ret != 0)
+		return ret;
 	jit_emit_functions(&jit);
 	ret = jit_finish(&jit, &prog->jit_code, &prog->jit_size);
 	if (ret == 0)

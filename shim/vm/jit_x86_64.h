@@ -40,6 +40,8 @@ struct jit {
 	const struct dpcap_vm_prog *prog;
 	unsigned cpu; /* dpcap_vm_cpu */
 
+	/* Registers whose value is still needed when an instruction starts, one bit each. */
+	uint16_t *live;
 	struct jit_function function; /* at work */
 	uint8_t reg[BPF_N_REGS];      /* where each eBPF register lives */
 	uint8_t free[16];	      /* machine registers left over, the cheap ones first */
@@ -68,10 +70,14 @@ struct jit {
 };
 
 /* jit_x86_64.c */
-void jit_init(struct jit *jit, const struct dpcap_vm_prog *prog);
+/* 0 or -ENOMEM. */
+int jit_init(struct jit *jit, const struct dpcap_vm_prog *prog);
 /* Lay out the code in pages of its own; 0 or -ENOMEM. */
 int jit_finish(struct jit *jit, void **code, size_t *size);
 void jit_emit_functions(struct jit *jit);
+
+/* jit_live_x86_64.c: jit.live, n_insns + 1 of them; NULL: no memory. */
+uint16_t *jit_liveness(const struct dpcap_vm_prog *prog);
 
 /* jit_regs_x86_64.c */
 struct jit_function jit_analyse(const struct dpcap_vm_prog *prog, uint32_t start);
@@ -107,6 +113,12 @@ void jit_emit_shift_by_register(struct jit *jit, enum x64_width w, enum x64_shif
 static inline uint32_t jit_label(const struct jit *jit, uint32_t pc)
 {
 	return jit->first_label + pc;
+}
+
+/* Somebody reads the register behind instruction pc, which does not jump and takes one slot. */
+static inline bool live_after(const struct jit *jit, uint32_t pc, uint8_t reg)
+{
+	return jit->live[pc + 1] & 1u << reg;
 }
 
 /* Where the prologue of the function at pc starts: jumps to pc come in behind it. */

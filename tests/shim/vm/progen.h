@@ -212,6 +212,10 @@ static void gen_load_scaled(struct gen *gen)
 		gen_emit(gen, table[0]);
 		gen_emit(gen, table[1]);
 		gen_emit(gen, ALU64_X(BPF_ADD, dst, index));
+	} else if (dst != index && gen_below(gen, 2)) {
+		gen_emit(gen, MOV_X(dst, 9));
+		gen_emit(gen, ALU64_K(BPF_LSH, index, scale));
+		gen_emit(gen, ALU64_X(BPF_ADD, dst, index));
 	} else {
 		if (dst != index)
 			gen_emit(gen, MOV_X(dst, index));
