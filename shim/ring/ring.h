@@ -205,7 +205,9 @@ dpcap_ring_reserve(struct dpcap_ring_writer *w, uint64_t bytes)
 }
 
 /* How far ahead of head the ring is fetched, and the most that is fetched at once; bytes. */
-#define DPCAP_RING_AHEAD 2048
+#ifndef DPCAP_RING_AHEAD
+#define DPCAP_RING_AHEAD 2048 /* 0: not at all */
+#endif
 
 /*
  * Fetch as many of the ring's cache lines for writing as the next block of bytes takes,
