@@ -7,7 +7,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from dpcap.filters import cbpf
-from dpcap.filters.cbpf import Insn
+from dpcap.filters.cbpf import Insn, Program
 
 _NUMBERS = st.one_of(
     st.integers(0, 20),
@@ -22,7 +22,7 @@ _JUMPS = sorted(c for c in cbpf.CODES if c & 7 == cbpf.JMP)
 
 
 @st.composite
-def _insn(draw, left):
+def _insn(draw: st.DrawFn, left: int) -> Insn:
     """One instruction before ``left`` others, the last of which returns."""
     kind = draw(st.integers(0, 9))
     if kind < 3 and left > 1:
@@ -50,7 +50,7 @@ def _insn(draw, left):
 
 
 @st.composite
-def programs(draw, longest=30):
+def programs(draw: st.DrawFn, longest: int = 30) -> Program:
     """A valid program. M[0] to M[3], A and X are set first: bpf_filter() does not clear M."""
     length = draw(st.integers(0, longest))
     start = [Insn(cbpf.LD | cbpf.IMM, 0, 0, draw(_NUMBERS)), *(Insn(cbpf.ST, 0, 0, i) for i in range(4))]

@@ -262,7 +262,7 @@ class Client:
     def request(self, message: bytes, *fds: int) -> list[bytes]:
         """Send, and return the replies up to END (or the one that is INFO)."""
         self.send(message, *fds)
-        replies = []
+        replies: list[bytes] = []
         while True:
             kind, reply = self.receive()
             if kind == END:
