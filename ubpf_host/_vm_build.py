@@ -54,28 +54,34 @@ static int jit_burst(struct dpcap_vm_prog *prog)
     return dpcap_vm_jit_burst(prog, &layout);
 }
 
-static uint64_t run_burst(const struct dpcap_vm_prog *prog, const struct record *records, uint32_t n,
-        uint64_t meta)
-{
-    void *pointers[DPCAP_VM_MAX_BURST];
-
-    for (uint32_t i = 0; i < n; i++)
-        pointers[i] = (void *)&records[i];
-    return dpcap_vm_burst_entry(prog)(pointers, n, meta);
-}
-
-static uint64_t run_burst_interp(const struct dpcap_vm_prog *prog, const struct record *records,
+static uint64_t run_one_burst(const struct dpcap_vm_prog *prog, int jit, const struct record *records,
         uint32_t n, uint64_t meta)
 {
+    void *pointers[DPCAP_VM_MAX_BURST];
     uint64_t accepted = 0;
 
     for (uint32_t i = 0; i < n; i++) {
         void *mem = (void *)(uintptr_t)(records[i].base + records[i].offset);
 
-        if (dpcap_vm_interp(prog, mem, records[i].len, records[i].wirelen, meta))
-        accepted |= 1ull << i;
+        pointers[i] = (void *)&records[i];
+        if (!jit && dpcap_vm_interp(prog, mem, records[i].len, records[i].wirelen, meta))
+            accepted |= 1ull << i;
     }
-    return accepted;
+    return jit ? dpcap_vm_burst_entry(prog)(pointers, n, meta) : accepted;
+}
+
+/* Any number of records, burst after burst. accepted: a byte for each. */
+static void run_bursts(const struct dpcap_vm_prog *prog, int jit, const struct record *records,
+        uint64_t n, uint64_t meta, uint8_t *accepted)
+{
+    for (uint64_t start = 0; start < n; start += DPCAP_VM_MAX_BURST) {
+        uint64_t left = n - start;
+        uint32_t burst = left < DPCAP_VM_MAX_BURST ? (uint32_t)left : DPCAP_VM_MAX_BURST;
+        uint64_t bits = run_one_burst(prog, jit, records + start, burst, meta);
+
+        for (uint32_t i = 0; i < burst; i++)
+            accepted[start + i] = bits >> i & 1;
+    }
 }
 """
 
@@ -86,8 +92,8 @@ ffi.cdef(
     struct record { uint64_t base; uint32_t wirelen; uint16_t offset; uint16_t len; };
     uint64_t run_jit(const struct dpcap_vm_prog *, void *mem, uint64_t len, uint64_t wirelen, uint64_t meta);
     int jit_burst(struct dpcap_vm_prog *);
-    uint64_t run_burst(const struct dpcap_vm_prog *, const struct record *, uint32_t n, uint64_t meta);
-    uint64_t run_burst_interp(const struct dpcap_vm_prog *, const struct record *, uint32_t n, uint64_t meta);
+    void run_bursts(const struct dpcap_vm_prog *, int jit, const struct record *, uint64_t n, uint64_t meta,
+                    uint8_t *accepted);
     """
 )
 ffi.set_source(

@@ -12,8 +12,9 @@ import ctypes
 import math
 import sys
 
-from dpcap.ubpf_host.errors import EngineError, VerifierError
+from dpcap.ubpf_host.errors import EngineError
 from dpcap.ubpf_host.helpers import Helper
+from dpcap.ubpf_host.objects import Object
 from dpcap.ubpf_host.program import Program
 
 USAGE = """\
@@ -22,6 +23,7 @@ usage: python -m dpcap.ubpf_host.conformance [MEM-HEX] [options] < PROGRAM-HEX
   --jit             the same as --engine jit
   --interpret       the same as --engine interp
   --program HEX     the program, instead of standard input
+  --elf             the program is an ELF object (in hex, too) with one program in it
   --debug           print the program on standard error"""
 
 
@@ -67,6 +69,7 @@ class Options:
         self.program: str | None = None
         self.mem = b""
         self.debug = False
+        self.elf = False
         rest = list(arguments)
         if rest and not rest[0].startswith("--"):
             self.mem = _hex(rest.pop(0), "memory")
@@ -83,8 +86,8 @@ class Options:
             setattr(self, name.removeprefix("--"), value)
         elif option in ("--jit", "--interpret"):
             self.engine = "jit" if option == "--jit" else "interp"
-        elif option == "--debug":
-            self.debug = True
+        elif option in ("--debug", "--elf"):
+            setattr(self, option.removeprefix("--"), True)
         elif option:
             raise UsageError(f"no such option: {option} (--help shows them)")
 
@@ -98,12 +101,16 @@ def main(arguments: list[str]) -> int:
         options = Options(arguments)
         text = sys.stdin.read() if options.program is None else options.program
         code = _hex(text, "program")
-        program = Program(code, kind="memory", mem_size=len(options.mem), helpers=HELPERS)
+        kind, size = "memory", len(options.mem)
+        if options.elf:
+            program = Object(code).program(kind=kind, mem_size=size, helpers=HELPERS)
+        else:
+            program = Program(code, kind=kind, mem_size=size, helpers=HELPERS)
         if options.debug:
             sys.stderr.write(program.disassemble())
         result = program.run(bytearray(options.mem), engine=options.engine)
-    except (UsageError, VerifierError, EngineError, ValueError) as error:
-        sys.stderr.write(f"{error}\n")
+    except (UsageError, EngineError, ValueError, KeyError) as error:
+        sys.stderr.write(f"{error.args[0] if error.args else error}\n")
         return 1
     print(f"{result:x}")  # noqa: T201 # the answer of a command
     return 0

@@ -107,11 +107,10 @@ def default() -> str:
     return "jit"
 
 
-def burst_runner(name: str, program: Program) -> Callable[[Any, Any, int, int], int]:
-    """The function of ``_vm`` that runs a program over a burst of ``struct record``."""
+def prepare_burst(name: str, program: Program) -> bool:
+    """Make a program ready for bursts in the engine of that name. Whether it is the JIT."""
     if name not in ("jit", "interp"):
         raise EngineError(f"{find(name).name} has no bursts: jit and interp have")
     if name == "jit" and not lib.dpcap_vm_burst_entry(program.handle):
         _prepare(lib.jit_burst(program.handle), "translating the burst loop")
-    run: Callable[[Any, Any, int, int], int] = lib.run_burst if name == "jit" else lib.run_burst_interp
-    return run
+    return name == "jit"

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
+import struct
 from typing import TYPE_CHECKING, Any
 
 from dpcap.ubpf_host._vm import ffi, lib
@@ -23,6 +25,10 @@ Memory = bytes | bytearray | memoryview
 # What the verifier may say about one program.
 _LOG_SIZE = 1 << 18
 _KINDS = {"packet": lib.DPCAP_VM_PACKET, "memory": lib.DPCAP_VM_MEMORY}
+# struct record of _vm_build.py: base, wirelen, offset, len.
+_RECORD = struct.Struct("<QIHH")
+_BURST_PACKET_MAX = 0xFFFF
+_U32 = 0xFFFF_FFFF
 _U64 = 0xFFFF_FFFF_FFFF_FFFF
 
 
@@ -150,24 +156,34 @@ class Program:
         The loop over each burst of packets is inside of the VM; ``engine`` is "jit" or "interp".
         Packets are of at most 65,535 bytes.
         """
-        run = engines.burst_runner(engine or engines.default(), self)
-        views = [self._view(packet) for packet in packets]
-        accepted: list[bool] = []
-        for start in range(0, len(views), lib.DPCAP_VM_MAX_BURST):
-            burst = views[start : start + lib.DPCAP_VM_MAX_BURST]
-            records = ffi.new("struct record[]", len(burst))
-            for index, view in enumerate(burst):
-                if len(view) > 0xFFFF:
-                    raise ValueError(
-                        f"packet {start + index} has {len(view)} bytes, at most 65535 fit in a burst"
-                    )
-                record = records[index]
-                record.base = int(ffi.cast("uintptr_t", view))
-                record.len = len(view)
-                record.wirelen = len(view) if wirelens is None else wirelens[start + index]
-            bits = run(self._handle, records, len(burst), meta & _U64)
-            accepted += [bool(bits >> index & 1) for index in range(len(burst))]
-        return accepted
+        if self.kind != "packet":
+            raise ValueError("bursts are for programs of kind packet")
+        jit = engines.prepare_burst(engine or engines.default(), self)
+        lengths = [len(packet) for packet in packets]
+        if wirelens is None:
+            wirelens = lengths
+        if len(wirelens) != len(packets) or not all(0 <= wirelen <= _U32 for wirelen in wirelens):
+            raise ValueError("wirelens has a number of 32 bits for each packet")
+        for index, length in enumerate(lengths):
+            if length > _BURST_PACKET_MAX:
+                raise ValueError(
+                    f"packet {index} has {length} bytes, at most {_BURST_PACKET_MAX} fit in a burst"
+                )
+        # One block of memory for all: cheaper than to ask each packet where it is.
+        data = ffi.from_buffer(b"".join(packets))
+        start = int(ffi.cast("uintptr_t", data))
+        starts = itertools.accumulate(lengths[:-1], initial=start)
+        records = b"".join(map(_RECORD.pack, starts, wirelens, itertools.repeat(0), lengths))
+        accepted = bytearray(len(lengths))
+        lib.run_bursts(
+            self._handle,
+            jit,
+            ffi.from_buffer("struct record[]", records),
+            len(lengths),
+            meta & _U64,
+            ffi.from_buffer(accepted),
+        )
+        return list(map(bool, accepted))
 
     def disassemble(self) -> str:
         """The program as text."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +74,18 @@ def test_plugin_takes_the_program_as_an_option() -> None:
     assert (result.returncode, result.stdout, result.stderr) == (0, "7\n", "")
 
 
+def test_plugin_takes_objects(tmp_path: Path) -> None:
+    if shutil.which("clang") is None:
+        pytest.skip("clang is not installed")
+    source, target = tmp_path / "main.c", tmp_path / "main.o"
+    source.write_text("unsigned long last(unsigned char *p, unsigned long n) { return p[n - 1] * 3; }")
+    subprocess.run(
+        ["clang", "-target", "bpf", "-O2", "-Wno-everything", "-c", source, "-o", target], check=True
+    )
+    result = plugin("01 07", "--elf", "--interpret", stdin=target.read_bytes().hex())
+    assert (result.returncode, result.stdout, result.stderr) == (0, "15\n", "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "stdin", "message"),
     [
@@ -83,6 +96,7 @@ def test_plugin_takes_the_program_as_an_option() -> None:
         (["--frob"], "", "no such option: --frob (--help shows them)"),
         (["--engine", "frob"], "b700000007000000 9500000000000000", "no such engine: frob"),
         ([], "ff00000000000000", ""),
+        (["--elf"], "9500000000000000", "this is no ELF object"),
         ([], "", ""),
     ],
 )

@@ -132,6 +132,12 @@ def test_burst_limits() -> None:
     assert program.run_burst([bytes(65535)], engine="interp") == [False]
     with pytest.raises(ValueError, match="packet 1 has 65536 bytes, at most 65535 fit in a burst"):
         program.run_burst([b"", bytes(65536)], engine="interp")
+    assert program.run_burst([], engine="interp") == []
+    for wirelens in ([1], [1, 2, 3], [1, -1], [1, 1 << 32]):
+        with pytest.raises(ValueError, match="wirelens has a number of 32 bits for each packet"):
+            program.run_burst([b"1", b"2"], wirelens=wirelens)
+    with pytest.raises(ValueError, match="bursts are for programs of kind packet"):
+        Program("mov %r0, 0\nexit", kind="memory", mem_size=1).run_burst([b"x"])
     with pytest.raises(EngineError, match="ubpf has no bursts: jit and interp have"):
         program.run_burst([b""], engine="ubpf")
 
