@@ -140,7 +140,7 @@ mixed_burst(struct sink *sink, struct queue_ctx *ctx, struct rte_mbuf *const *pk
 		dpcap_ring_publish(sink->ring);
 }
 
-static inline void
+static __rte_always_inline void
 run_sink(struct sink *sink, struct queue_ctx *ctx, struct rte_mbuf *const *pkts, uint16_t n, bool rx)
 {
 	const uint64_t tag_flags = rx ? FRAME_RX_TAGS : FRAME_TX_TAGS;
@@ -169,7 +169,7 @@ account_missed(struct queue_ctx *ctx, const struct hook_set *set)
 	}
 }
 
-static inline void
+static __rte_always_inline void
 run_queue(struct queue_ctx *ctx, struct rte_mbuf *const *pkts, uint16_t n, bool rx)
 {
 	const struct hook_set *set = queue_enter(ctx, n, rx);
