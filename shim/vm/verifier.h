@@ -10,7 +10,9 @@
 
 /* Instructions that the verifier walks through at most, loops unrolled: a bound
  * on what a program executes, too. */
+#ifndef DPCAP_VM_MAX_STEPS /* fuzzers are built with fewer */
 #define DPCAP_VM_MAX_STEPS 1000000
+#endif
 
 /*
  * Called with the state before each instruction that is walked, and with NULL when
