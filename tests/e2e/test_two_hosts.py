@@ -63,6 +63,14 @@ class Network:
     hosts: TwoHosts
     app: Testpmd
 
+    @staticmethod
+    def connections(in_host: list[str]) -> int:
+        """Return how many TCP sockets a host has."""
+        table = subprocess.run(
+            [*in_host, "cat", "/proc/self/net/tcp"], check=True, capture_output=True
+        ).stdout
+        return len(table.splitlines()) - 1
+
     def talk(self) -> None:
         """Ping and a TCP transfer, both ways."""
         in_left, in_right = self.hosts.run_in(self.hosts.left), self.hosts.run_in(self.hosts.right)
@@ -72,6 +80,8 @@ class Network:
             server.wait_for("listening")
             subprocess.run([*in_left, sys.executable, "-c", CLIENT], check=True)
             assert server.wait() == 0
+        # The last packet is the client's acknowledgement of the server's FIN, which may be delayed.
+        wait_until(lambda: self.connections(in_right) == 0, "the connection closed")
 
 
 @pytest.fixture(scope="module")

@@ -58,10 +58,13 @@ class TwoHosts:
             subprocess.run(
                 [*self.run_in(where), "ethtool", "-K", device, *offloads], check=True, capture_output=True
             )
-            # No router solicitations and the like between the test's own packets.
-            subprocess.run(
-                [*self.run_in(where), "sysctl", "-qw", f"net.ipv6.conf.{device}.disable_ipv6=1"], check=True
+            # Nothing between the test's own packets: no router solicitation, no probing of neighbours.
+            settings = (
+                f"ipv6.conf.{device}.disable_ipv6=1",
+                f"ipv4.neigh.{device}.delay_first_probe_time=3600",
             )
+            for setting in settings:
+                subprocess.run([*self.run_in(where), "sysctl", "-qw", f"net.{setting}"], check=True)
             _ip("-n", where, "link", "set", device, "up")
         _ip("-n", namespace, "address", "add", f"{address}/24", "dev", "eth0")
 
