@@ -2,8 +2,8 @@
 """What a packet costs in the ring: the hook's side with several ways of copying, and the drain's.
 
 Cycles of the time-stamp counter a packet. Each number is the median of several runs of
-tests/shim/ring/bench.c, whose own result is a median over bursts; the runs of all variants take turns, so that
-whatever else the machine does meets all of them.
+tests/shim/ring/bench.c, whose own result is a median over bursts; the runs of all variants take turns, so
+that whatever else the machine does meets all of them.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class RingStats(NamedTuple):
     packets: int  # written
     bytes: int  # of blocks written
     pending: int  # bytes not yet written
-    late_packets: int  # written after a younger one of another ring
+    late_packets: int  # written after a younger one
     first_ns: int
     last_ns: int
 
@@ -94,6 +94,15 @@ class Drain:
         limits_ = self._set(limits)
         _checked(lib.dpcap_drain_read(self._drain, memory, len(buffer), _flags(flush), limits_, self._result))
         return self._read_result()
+
+    @staticmethod
+    def reserve(fd: int, offset: int, size: int) -> None:
+        """Allocate disk space at offset of a file without changing its size; os.ftruncate() takes it back.
+
+        Writing into it is cheaper, and a full disk is known before packets are taken from the rings. Raises
+        OSError: EOPNOTSUPP where the file system cannot, ENOSPC when the disk is full.
+        """
+        _checked(lib.dpcap_drain_reserve(fd, offset, size))
 
     def cut(self) -> None:
         """Say that the partial block was taken off the output; it will be written again."""

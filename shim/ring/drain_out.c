@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Writing what was queued, and accounting for what was really written. */
 #include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "drain_internal.h"
@@ -219,6 +220,17 @@ dpcap_drain_read(struct dpcap_drain *d, void *buffer, size_t size, uint32_t flag
 	}
 	close_result(d, result);
 	return 0;
+}
+
+int
+dpcap_drain_reserve(int fd, uint64_t offset, uint64_t bytes)
+{
+	int rc;
+
+	do
+		rc = fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)bytes);
+	while (rc != 0 && errno == EINTR);
+	return rc == 0 ? 0 : -errno;
 }
 
 void

@@ -297,6 +297,33 @@ def test_disk_full(small_disk):
         assert [p.ns - START for p in pcapng_read.packets(stream)] == list(range(60))
 
 
+def test_reserve(tmp_path):
+    """Room is there, the size is not changed, and packets go where they would have gone."""
+    path = tmp_path / "reserved.pcapng"
+    with rings(1, snaplen=SNAPLEN) as ((writer,), drain), path.open("wb", buffering=0) as file:
+        file.write(header())
+        try:
+            Drain.reserve(file.fileno(), len(header()), 1 << 20)
+        except OSError as error:
+            if error.errno == errno.EOPNOTSUPP:
+                pytest.skip(f"the file system of {tmp_path} cannot reserve")
+            raise
+        assert path.stat().st_size == len(header())
+        assert path.stat().st_blocks * 512 >= 1 << 20
+        writer.put(START, frame(0, 100))
+        writer.close()
+        result = drain.write(file.fileno(), NO_LIMITS)
+        file.truncate(len(header()) + result.bytes)
+        assert path.stat().st_blocks * 512 < 1 << 19
+    with path.open("rb") as stream:
+        assert [p.ns for p in pcapng_read.packets(stream)] == [START]
+    ends = os.pipe()
+    with pytest.raises(OSError, match="Illegal seek"):
+        Drain.reserve(ends[1], 0, 4096)
+    for end in ends:
+        os.close(end)
+
+
 def test_not_a_ring(tmp_path):
     drain = Drain()
     path = tmp_path / "x"

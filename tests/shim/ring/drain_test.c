@@ -426,6 +426,31 @@ test_no_space(void)
 	teardown();
 }
 
+static void
+test_reserve(void)
+{
+	char path[] = "/tmp/dpcap-test-drain-XXXXXX";
+	const int file = mkstemp(path);
+	struct stat before, after;
+	int fds[2];
+
+	REQUIRE(file >= 0 && pipe(fds) == 0);
+	unlink(path);
+	REQUIRE(write(file, "x", 1) == 1 && fstat(file, &before) == 0);
+	if (dpcap_drain_reserve(file, 1, 1 << 20) != -EOPNOTSUPP) {
+		REQUIRE(fstat(file, &after) == 0);
+		CHECK_EQ(after.st_size, 1);
+		CHECK((after.st_blocks - before.st_blocks) * 512 >= 1 << 19);
+		REQUIRE(ftruncate(file, 1) == 0 && fstat(file, &after) == 0);
+		CHECK((after.st_blocks - before.st_blocks) * 512 < 1 << 19);
+	}
+	CHECK_EQ(dpcap_drain_reserve(fds[1], 0, 4096), -ESPIPE);
+	CHECK_EQ(dpcap_drain_reserve(-1, 0, 4096), -EBADF);
+	close(file);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 /* A ring whose content makes no sense is left alone; what was good before it and the others go out. */
 static void
 test_corrupt(void)
@@ -498,6 +523,7 @@ main(void)
 	test_write_to_a_file();
 	test_pipe();
 	test_no_space();
+	test_reserve();
 	test_corrupt();
 	return CHECK_RESULT();
 }
