@@ -15,6 +15,10 @@ import statistics
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PROGRAMS = Path(__file__).resolve().parents[1] / "build" / "cmake" / "tests" / "shim" / "ring"
 LENGTHS = (64, 128, 512, 1460, 0)  # bytes; 0: mixed
@@ -49,7 +53,7 @@ def run(program: str, *args: str) -> float:
     return float(out.stdout)
 
 
-def measure(cells: dict[tuple[str, str], tuple[str, ...]], rounds: int) -> Results:
+def measure(cells: Mapping[tuple[str, str], tuple[str, ...]], rounds: int) -> Results:
     """Measure each cell (row, column) several times, taking turns."""
     samples: dict[tuple[str, str], list[float]] = {cell: [] for cell in cells}
     for _ in range(rounds):
