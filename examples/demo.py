@@ -31,7 +31,7 @@ OUT = ROOT / "out"
 FILTER = "udp port 2152"
 COLUMNS = (
     '"Time","%Yt","Port","%Cus:frame.interface_name","Direction","%Cus:frame.packet_flags_direction:0:R",'
-    '"Queue","%Cus:frame.interface_queue","Protocol","%p","Info","%i"'
+    '"Queue","%Cus:frame.interface_queue","Source","%s","Destination","%d","Protocol","%p","Length","%L"'
 )
 
 
