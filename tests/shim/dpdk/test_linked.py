@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
-from support.shim_client import Client
+from support.shim_client import Client, SessionEndedError
 from support.testpmd import NATIVE, runtime_root, wait_until
 
 if TYPE_CHECKING:
@@ -54,14 +54,20 @@ def forwarder(request: pytest.FixtureRequest, prefix: Path, tmp_path_factory: py
 class Running:
     """An application without a prompt: it is ready when it says so."""
 
-    def __init__(self, *argv: str | Path, until: str, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *argv: str | Path,
+        until: str,
+        env: dict[str, str] | None = None,
+        stdin: int = subprocess.DEVNULL,
+    ) -> None:
         self.prefix = f"dpcap-{os.getpid()}-linked"
         self.runtime_dir = runtime_root() / self.prefix
         eal = ("-l", "0", "--no-pci", "--no-huge", "-m", "64", f"--file-prefix={self.prefix}")
         self.process = subprocess.Popen(
             [*map(str, argv), *eal, "--vdev=net_null0", "--vdev=net_null1"],
             env=os.environ | (env or {}),
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -144,12 +150,8 @@ def test_preloaded_into_everything_is_silent():
     assert done.stderr == ""
 
 
-def test_calling_it_too_early_is_told(prefix, tmp_path):
-    source = tmp_path / "app.c"
-    source.write_text(
-        "#include <dpcap_shim.h>\n#include <rte_ethdev.h>\n"
-        "int main(int c, char **v) { return c > 5 ? rte_eth_dev_start(v[1][0]) : -dpcap_shim_init(); }\n"
-    )
+def compile_app(source: Path, prefix: Path) -> Path:
+    """Compile an application that links the shim and DPDK."""
     (file,) = prefix.glob("**/dpcap_shim.pc")
     flags = subprocess.run(
         ["pkg-config", "--cflags", "--libs", "dpcap_shim", "libdpdk"],
@@ -158,10 +160,47 @@ def test_calling_it_too_early_is_told(prefix, tmp_path):
         text=True,
         check=True,
     ).stdout.split()
-    run("cc", source, *flags, "-o", tmp_path / "app")
+    app = source.with_suffix("")
+    run("cc", source, *flags, "-o", app)
+    return app
+
+
+def test_a_fork_keeps_nothing_of_the_parent(prefix, tmp_path):
+    """A child that lives on neither writes into the rings nor keeps the connection open."""
+    source = Path(shutil.copy(Path(__file__).parent / "forking.c", tmp_path))
+    (library,) = prefix.glob("**/libdpcap_shim.so")
+    env = {"LD_LIBRARY_PATH": str(library.parent)}
+    child = 0
+    with Running(compile_app(source, prefix), until="ready", env=env, stdin=subprocess.PIPE) as app:
+        try:
+            with Client(app.sockets()[0]) as client:
+                (ring,) = client.attach([0], directions=1, ring_size=65536)
+                assert app.process.stdin
+                assert app.process.stdout
+                app.process.stdin.write("f")
+                app.process.stdin.close()
+                app.process.stdin = None
+                child = int(app.process.stdout.readline().split()[1])
+                wait_until(lambda: ring.received > 1000 and ring.read(), "packets of the parent")
+                app.process.kill()
+                with pytest.raises(SessionEndedError):
+                    client.receive()
+                assert Path(f"/proc/{child}").exists()
+        finally:
+            if child:
+                os.kill(child, signal.SIGKILL)
+
+
+def test_calling_it_too_early_is_told(prefix, tmp_path):
+    source = tmp_path / "app.c"
+    source.write_text(
+        "#include <dpcap_shim.h>\n#include <rte_ethdev.h>\n"
+        "int main(int c, char **v) { return c > 5 ? rte_eth_dev_start(v[1][0]) : -dpcap_shim_init(); }\n"
+    )
+    app = compile_app(source, prefix)
     (library,) = prefix.glob("**/libdpcap_shim.so")
     done = subprocess.run(
-        [tmp_path / "app"],
+        [app],
         env=os.environ | {"LD_LIBRARY_PATH": str(library.parent)},
         capture_output=True,
         text=True,
