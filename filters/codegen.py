@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from dpcap.filters.ir import Node, lengths, order
+from dpcap.filters import select
+from dpcap.filters.ir import Node, lengths, not_stray, order
 from dpcap.filters.machine import Machine
 from dpcap.filters.select import Selector
 from dpcap.filters.tables import Tables
@@ -36,6 +37,7 @@ class _Generator:
     def __init__(self, root: Node) -> None:
         self._order = order(root)
         self._lengths = lengths(root)
+        self._fixed = not_stray(root)
         keep: set[Reg] = set()
         ops = _value_ops(self._order)
         if "wirelen" in ops:
@@ -58,6 +60,7 @@ class _Generator:
             if i:
                 self._machine.label(self._names[node])
             self._selector.available = self._lengths[node]
+            self._selector.fixed = self._fixed[node]
             if node.op == "ret":
                 self._return(node)
             elif _is_flat(node):
@@ -86,9 +89,8 @@ class _Generator:
         m = self._machine
         mask = m.alu("and", m.alu("arsh", self._selector.sign(condition), 63), then.args[0].args[0])
         m.want(mask)
-        reg = m.reg(mask)
-        if reg != R0:
-            m.emit(isa.mov(R0, reg))
+        start = len(m.items)
+        m.result_in_r0(m.reg(mask), start)
         m.emit(isa.exit_())
 
     def _branch(self, node: Node, following: Node | None) -> None:
@@ -114,6 +116,12 @@ class _Generator:
             total = m.alu("add", s.index(index), end)
             m.want(total, s.index(index))
             m.emit(isa.jump("<=" if when else ">", m.reg(total), R2, target))
+            return
+        if condition.op == "stray":
+            # Where the type is IPv4, the difference is what the header length makes of it.
+            less = m.alu("add", s.ipv4_difference(condition.args[0]), -1)
+            m.want(less)
+            m.emit(isa.jump("<" if when else ">=", m.reg(less), select.STRAYS, target))
             return
         if condition.op == "lt":
             a, b = condition.args

@@ -25,6 +25,7 @@ from dpcap.filters.passes.bounds import drop_known, merge_checks
 from dpcap.filters.passes.clamp import clamp
 from dpcap.filters.passes.ifconvert import accepted_value, condition_of
 from dpcap.filters.passes.ihl import speculate
+from dpcap.filters.passes.sets import find_sets
 from dpcap.ubpf_host import isa
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def compile_forms(program: cbpf.Program) -> dict[str, Form]:
 
 def decisions(graph: Graph, root: Node) -> dict[str, Node]:
     """The decisions of each form that there is for a filter."""
-    slow = merge_checks(graph, root)
+    slow = find_sets(graph, merge_checks(graph, root), merge=False)
     forms = {"branchy": slow}
     value = accepted_value(root)
     if value is None:
@@ -99,7 +100,7 @@ def decisions(graph: Graph, root: Node) -> dict[str, Node]:
             and n.args[0].args[0] <= _SHORTEST_FRAME
         ]
     )
-    fast = drop_known(graph, fixed, available)
+    fast = find_sets(graph, drop_known(graph, fixed, available), merge=True)
 
     def flat(node: Node) -> Node:
         condition = clamp(graph, condition_of(graph, node), available)

@@ -18,6 +18,7 @@ Conditions:
     eq a b   lt a b    unsigned
     match ((offset, mask, value), ...)              packet bytes under masks, by offset
     in a (k, ...)      a is one of the numbers
+    stray k            an IPv4 header at k (by the Ethernet type before it) has not 20 bytes
 
 Decisions:
     branch condition then else_        ret value
@@ -69,6 +70,9 @@ _FOLD: Final[dict[str, Callable[[int, int], int]]] = {
     "lsh": lambda a, b: a << b if b < 32 else 0,
     "rsh": lambda a, b: a >> b if b < 32 else 0,
 }
+
+# More alternatives than this are not searched for impossible ones.
+_FEW: Final = 12
 
 # Instructions hold offsets below this.
 _FAR: Final = 1 << 15
@@ -205,6 +209,10 @@ class Graph:
         """A is one of the numbers."""
         return self._node("in", a, tuple(sorted(set(numbers))))
 
+    def stray(self, k: int) -> Node:
+        """The Ethernet type at k - 2 is IPv4's, and the header length at k is not 20 bytes."""
+        return self._node("stray", k)
+
     def not_(self, x: Node) -> Node:
         """Negation."""
         if x is self.true:
@@ -228,6 +236,13 @@ class Graph:
                     fields[offset] = known | mask, at | value
             elif x is not self.true:
                 kept[x] = None
+        for x in [x for x in kept if x.op == "any" and fields and len(x.args) <= _FEW]:
+            # What contradicts the matches cannot be the alternative that holds.
+            possible = [y for y in x.args if y.op != "match" or not _contradicts(y.args[0], fields)]
+            if len(possible) < len(x.args):
+                del kept[x]
+                rest = [*kept, self.match((o, m, v) for o, (m, v) in fields.items())]
+                return self.all_([*rest, self.any_(possible)])
         if fields:
             kept = {self.match((o, m, v) for o, (m, v) in fields.items()): None, **kept}
         return self._combine("all", kept, self.true)
@@ -278,6 +293,15 @@ def _flat(op: str, parts: Iterable[Node]) -> Iterator[Node]:
             yield from x.args
         else:
             yield x
+
+
+def _contradicts(parts: Bytes, fields: dict[int, tuple[int, int]]) -> bool:
+    """A match cannot hold together with what is known of the bytes."""
+    for offset, mask, value in parts:
+        known, at = fields.get(offset, (0, 0))
+        if (at ^ value) & known & mask:
+            return True
+    return False
 
 
 def upper(a: Node) -> int:
@@ -409,6 +433,20 @@ def lengths(root: Node) -> dict[Node, int]:
         true = max(here, condition.args[0]) if condition.op == "has" and condition.args[1] is None else here
         known[then] = min(known.get(then, true), true)
         known[else_] = min(known.get(else_, here), here)
+    return known
+
+
+def not_stray(root: Node) -> dict[Node, frozenset[int]]:
+    """For each decision the places at which surely no stray is; sound as lengths() is."""
+    known: dict[Node, frozenset[int]] = {root: frozenset()}
+    for node in order(root):
+        if node.op != "branch":
+            continue
+        condition, then, else_ = node.args
+        here = known[node]
+        without = here | {condition.args[0]} if condition.op == "stray" else here
+        known[then] = known[then] & here if then in known else here
+        known[else_] = known[else_] & without if else_ in known else without
     return known
 
 

@@ -23,9 +23,10 @@ _SIZES: Final = {1: "b", 2: "h", 4: "w", 8: "dw"}
 _FIXED: Final = {"packet": R1, "len": R2, "wire": R3, "meta": R4}
 _COMMUTATIVE: Final = frozenset(("add", "mul", "and", "or", "xor"))
 
-#: Order of preference: what a caller need not save comes first.
-_REGISTERS: Final = (R0, R5, R3, R4, R6, R7, R8, R9)
-_SAVED: Final = frozenset((R6, R7, R8, R9))
+#: Order of preference: r0 is free for the result, r6 to r9 are saved once a burst, r3 and r4
+#: would be loaded for each packet.
+_REGISTERS: Final = (R5, R0, R6, R7, R8, R9, R3, R4)
+_LAST: Final = frozenset((R3, R4))
 
 
 class Value:
@@ -116,6 +117,23 @@ class Machine:
             if not seen and value not in self._where:
                 stack.extend(a for a in value.args if isinstance(a, Value))
 
+    def result_in_r0(self, reg: Reg, start: int) -> None:
+        """Make r0 hold what ``reg`` holds: the code since ``start`` with the two exchanged, if it may."""
+        block = self.items[start:]
+        if reg != R0 and _is_local(block, R0) and _is_local(block, reg):
+            swap = {R0: reg, reg: R0}
+            self.items[start:] = [
+                i._replace(
+                    dst=swap.get(Reg(i.dst), i.dst),
+                    src=swap.get(Reg(i.src), i.src) if _has_source(i) else i.src,
+                )
+                if isinstance(i, Insn)
+                else i
+                for i in block
+            ]
+        elif reg != R0:
+            self.emit(isa.mov(R0, reg))
+
     # Code.
 
     def emit(self, *items: Item) -> None:
@@ -200,18 +218,16 @@ class Machine:
             to = self._copy(value, a)
             self.emit(isa.alu(name, to, b.args[0], bits=bits))
             return to
-        if name in _COMMUTATIVE and self._weight(b) > self._weight(a):
-            a, b = b, a
-        if self._weight(b) > self._weight(a):
-            second = self.pin(b)
-            to = self._copy(value, a)
+        deep_first = self._weight(a) >= self._weight(b)
+        regs = {x: self.pin(x) for x in ((a, b) if deep_first else (b, a))}
+        first, second = regs[a], regs[b]
+        self.unpin(first)
+        if name in _COMMUTATIVE and not self._is_last(a, first):
+            self._pinned[first] += 1
             self.unpin(second)
-        else:
-            first = self.pin(a)
-            second = self.pin(b)
-            self.unpin(first)
-            to = self._copy_from(value, a, first)
-            self.unpin(second)
+            first, second, a = second, first, b
+        to = self._copy_from(value, a, first)
+        self.unpin(second)
         self.emit(isa.alu(name, to, second, bits=bits))
         return to
 
@@ -261,10 +277,34 @@ class Machine:
         def worth(reg: Reg) -> tuple[bool, bool, bool, int]:
             value = self._held.get(reg)
             if value is None:
-                return False, False, reg in _SAVED, 0
-            return value in self.sticky, self._uses.get(value, 0) > 0, reg in _SAVED, self._age[reg]
+                return False, False, reg in _LAST, 0
+            return value in self.sticky, self._uses.get(value, 0) > 0, reg in _LAST, self._age[reg]
 
         return min(candidates, key=worth)
+
+
+def _has_source(insn: Insn) -> bool:
+    """Its source field names a register."""
+    if insn.opcode & 0x07 == isa.LDX:
+        return True
+    is_alu = insn.opcode & 0x07 in (isa.ALU, isa.ALU64)
+    return is_alu and bool(insn.opcode & isa.X) and insn.opcode & 0xF0 != isa.END
+
+
+def _is_local(block: list[Item], reg: Reg) -> bool:
+    """The code (without jumps) sets the register before it reads it, if ever."""
+    for item in block:
+        if not isinstance(item, Insn):
+            continue
+        only_sets = item.opcode & 0xF7 in _MOVES or item.opcode & 0x07 == isa.LDX or item.opcode == isa.LDDW
+        if (_has_source(item) and item.src == reg) or (item.dst == reg and not only_sets):
+            return False
+        if item.dst == reg:
+            return True
+    return True
+
+
+_MOVES: Final = (isa.MOV | isa.ALU64, isa.MOV | isa.ALU)
 
 
 class OutOfRegistersError(Exception):

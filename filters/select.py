@@ -28,11 +28,21 @@ if TYPE_CHECKING:
 _LONG_CHAIN: Final = 16
 
 
+# What ipv4_difference() - 1 is below for strays: only the four bits of the header length differ.
+STRAYS: Final = 0xFFF
+_IPV4: Final = ((0xFF, 0x08), (0xFF, 0x00))
+
+
 class Difference(NamedTuple):
     """Zero exactly when a condition holds."""
 
     value: Value
-    small: bool  # below 2**63
+    bits: int  # it is below 2**bits
+
+    @property
+    def small(self) -> bool:
+        """Leaves bit 63 free."""
+        return self.bits < 64
 
 
 class Selector:
@@ -42,6 +52,8 @@ class Selector:
         self.machine = machine
         self.tables = tables
         self.available = 0
+        #: Places where an IPv4 header, if that is there, has 20 bytes.
+        self.fixed: frozenset[int] = frozenset()
 
     # Values.
 
@@ -141,25 +153,46 @@ class Selector:
                 swapped = int.from_bytes(b.args[0].to_bytes(8, "big")[8 - size :], "little")
                 if b.args[0] >> 8 * size:
                     return None
-                return Difference(m.alu("xor32", self.raw(a), swapped), small=True)
+                return Difference(m.alu("xor32", self.raw(a), swapped), 8 * size)
             if b.op == "const":
-                return Difference(m.alu("xor32", self.value(a), b.args[0]), small=True)
-            return Difference(m.alu("xor", self.value(a), self.value(b)), small=True)
+                return Difference(m.alu("xor32", self.value(a), b.args[0]), 32)
+            return Difference(m.alu("xor", self.value(a), self.value(b)), 32)
         if op == "in":
-            return Difference(self.tables.difference(self, *args), small=True)
+            return Difference(self.tables.difference(self, *args), 32)
         if op == "all":
             parts = [self.difference(x) for x in args]
             known = [p for p in parts if p is not None]
             if len(known) < len(parts):
                 return None
-            return Difference(self._fold("or", [p.value for p in known]), all(p.small for p in known))
+            return Difference(self._fold("or", [p.value for p in known]), max(p.bits for p in known))
+        if op == "any":
+            # A product is zero when one of its factors is.
+            parts = [self.difference(x) for x in args]
+            known = [p for p in parts if p is not None]
+            bits = sum(p.bits for p in known)
+            if len(known) == len(parts) and bits < 64:
+                return Difference(self._fold("mul", [p.value for p in known]), bits)
         return None
+
+    def ipv4_difference(self, k: int) -> Value:
+        """Zero where an IPv4 header of 20 bytes is at k; below 0x1000 where another IPv4 header is."""
+        m = self.machine
+        head = m.value("be", 32, m.load(4, k - 2))
+        difference = m.alu("xor32", m.alu("and32", head, 0xFFFF_0F00), 0x0800_0500)
+        m.sticky.add(difference)  # more blocks than this one use it
+        return difference
 
     def _match(self, parts: Bytes) -> Difference:
         m = self.machine
-        total: Value | None = None
-        small = True
-        for w in windows.choose(parts, max(self.available, parts[-1][0] + 1)):
+        found: list[Value] = []
+        bits = 0
+        for k in self.fixed:
+            type_ = {(k - 2 + i, *byte) for i, byte in enumerate(_IPV4)}
+            if type_.issubset(parts):
+                found.append(self.ipv4_difference(k))
+                parts = tuple(p for p in parts if p not in type_)
+                bits = 32
+        for w in windows.choose(parts, max(self.available, parts[-1][0] + 1)) if parts else []:
             d = m.load(w.size, w.offset)
             wide = "" if w.size == 8 else "32"
             if w.shift:
@@ -168,11 +201,9 @@ class Selector:
                 d = m.alu("and" + wide, d, m.imm(w.mask))
             if w.value:
                 d = m.alu("xor" + wide, d, m.imm(w.value))
-            small = small and w.small
-            total = d if total is None else m.alu("or", total, d)
-        if total is None:
-            raise AssertionError("a match has parts")
-        return Difference(total, small)
+            bits = max(bits, w.bits)
+            found.append(d)
+        return Difference(self._fold("or", found), bits)
 
     def sign(self, node: Node) -> Value:
         """Bit 63 is set exactly when the condition holds."""

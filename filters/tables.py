@@ -25,9 +25,12 @@ if TYPE_CHECKING:
     from dpcap.filters.machine import Value
     from dpcap.filters.select import Selector
 
-# Up to so many numbers one multiplication finds a table of at most 16 slots each.
-_ONE_LEVEL: Final = 48
-_TRIES: Final = 400
+# Up to so many numbers one multiplication finds a table that fits the first-level cache.
+_ONE_LEVEL: Final = 100
+# A random multiplier separates n numbers in 2**b slots with probability exp(-n**2 / 2**(b+1)):
+# b is chosen so that some hundred tries suffice.
+_EXPONENT: Final = 5.0
+_TRIES: Final = 500
 # Numbers a bucket, on average.
 _BUCKET: Final = 4
 
@@ -75,6 +78,8 @@ class Tables:
         """(table, multiplier, shift)."""
         numbers = random.Random(len(keys))  # noqa: S311 - the same program each time
         bits = max(1, (2 * len(keys) - 1).bit_length())
+        while len(keys) ** 2 > _EXPONENT * (2 << bits):
+            bits += 1
         while True:
             for _ in range(_TRIES):
                 multiplier = numbers.randrange(1, 1 << 31, 2)

@@ -29,7 +29,7 @@ class Window(NamedTuple):
     shift: int  # shifted right by this first, which cuts low bytes off
     mask: int | None  # None: no byte is cut off
     value: int
-    small: bool  # the difference stays below 2**63
+    bits: int  # the difference is below 2**bits
     cost: int  # instructions
 
 
@@ -67,14 +67,14 @@ def _window(parts: Bytes, start: int, size: int) -> Window:
     full = (1 << 8 * size) - 1
     cost = 1
     shift = 0
-    small = size < 8 or not mask >> 63
+    bits = mask.bit_length()
     cut: int | None = mask
     if mask == full:
         cut = None
     elif (
         size == 8 and not is_imm32(signed(mask)) and mask == _ALL_ONES >> (shift := _low_zeros(mask)) << shift
     ):
-        cut, value, small = None, value >> shift, True
+        cut, value, bits = None, value >> shift, bits - shift
         cost += 1
     else:
         shift = 0
@@ -82,7 +82,7 @@ def _window(parts: Bytes, start: int, size: int) -> Window:
     if value:
         cost += 1 if size < 8 or is_imm32(signed(value)) else 2
     # Without a free top bit, telling zero from the rest takes two more.
-    return Window(size, start, shift, cut, value, small, cost + (0 if small else 2))
+    return Window(size, start, shift, cut, value, bits, cost + (0 if bits < 64 else 2))
 
 
 def _low_zeros(k: int) -> int:

@@ -47,11 +47,7 @@ def speculate(graph: Graph, root: Node) -> tuple[Node, list[Node]]:
         condition = rewrite(graph, node.args[0], lambda x: words if x in chosen else None)
         return graph.branch(condition, then, else_)
 
-    strays = [
-        graph.all_([graph.match(_is_ipv4(k)), graph.not_(graph.match([(k, 0xF, _WORDS_WITHOUT_OPTIONS)]))])
-        for k in sorted(set(chosen.values()))
-    ]
-    return rebuild(root, change), strays
+    return rebuild(root, change), [graph.stray(k) for k in sorted(set(chosen.values()))]
 
 
 def _is_ipv4(k: int) -> list[Fact]:
