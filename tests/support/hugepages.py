@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import subprocess
 import tempfile
 from pathlib import Path
@@ -28,6 +29,19 @@ def _locked_pool() -> Iterator[None]:
     with (POOL / "nr_hugepages").open() as pool:
         fcntl.flock(pool, fcntl.LOCK_EX)
         yield
+
+
+def _give_back_for_the_dead() -> None:
+    """Undo what runs left that were killed: their mounts tell the process id and the pages added."""
+    for line in Path("/proc/mounts").read_text().splitlines():
+        folder = Path(line.split()[1])
+        found = re.match(r"dpcap-huge-(\d+)-(\d+)-", folder.name)
+        if not found or Path("/proc", found[1]).exists():
+            continue
+        # Busy while an application of that run still uses it.
+        if subprocess.run(["umount", str(folder)], check=False, capture_output=True).returncode == 0:
+            folder.rmdir()
+            (POOL / "nr_hugepages").write_text(str(max(0, _read("nr_hugepages") - int(found[2]))))
 
 
 class HugePages:
@@ -67,6 +81,7 @@ class HugePages:
     def _acquire(self) -> None:
         pages = -(-self.megabytes // PAGE_MB)
         with _locked_pool():
+            _give_back_for_the_dead()
             missing = pages - (_read("free_hugepages") - _read("resv_hugepages"))
             if missing > 0:
                 before = _read("nr_hugepages")
@@ -84,7 +99,7 @@ class HugePages:
             self.note = f"{pages} hugepages of {PAGE_MB} MB{reserved}"
 
     def _mount(self) -> None:
-        folder = Path(tempfile.mkdtemp(prefix=f"dpcap-huge-{os.getpid()}-"))
+        folder = Path(tempfile.mkdtemp(prefix=f"dpcap-huge-{os.getpid()}-{self._added}-"))
         size = f"{self.megabytes}M"
         options = f"pagesize={PAGE_MB}M,size={size},min_size={size}"
         mounted = subprocess.run(
