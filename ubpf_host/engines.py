@@ -111,6 +111,8 @@ def prepare_burst(name: str, program: Program) -> bool:
     """Make a program ready for bursts in the engine of that name. Whether it is the JIT."""
     if name not in ("jit", "interp"):
         raise EngineError(f"{find(name).name} has no bursts: jit and interp have")
+    if program.kind != "packet":
+        raise EngineError(f"a burst is of packets: a program of kind {program.kind} cannot run over it")
     if name == "jit" and not lib.dpcap_vm_burst_entry(program.handle):
         _prepare(lib.jit_burst(program.handle), "translating the burst loop")
     return name == "jit"

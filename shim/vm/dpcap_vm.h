@@ -317,12 +317,16 @@ struct dpcap_vm_burst_layout {
 typedef uint64_t (*dpcap_vm_burst_fn)(void *const *records, uint32_t n, uint64_t meta);
 
 /*
- * Translate a burst entry with the loop in the generated code. Same errors as
- * dpcap_vm_jit().
+ * Translate a burst entry with the loop in the generated code. Errors of dpcap_vm_jit(),
+ * and -EINVAL for a program that is not of type DPCAP_VM_PACKET.
  */
 int dpcap_vm_jit_burst(struct dpcap_vm_prog *prog, const struct dpcap_vm_burst_layout *layout);
 
+/* The translated burst entry, NULL before dpcap_vm_jit_burst(). */
 dpcap_vm_burst_fn dpcap_vm_burst_entry(const struct dpcap_vm_prog *prog);
+
+/* Its machine code and size in bytes, NULL before dpcap_vm_jit_burst(). */
+const void *dpcap_vm_burst_code(const struct dpcap_vm_prog *prog, size_t *size);
 
 /*
  * An object file made by "clang -target bpf -g -c": programs, the maps that they

@@ -36,3 +36,9 @@ dpcap_vm_burst_fn dpcap_vm_burst_entry(const struct dpcap_vm_prog *prog)
 {
 	return prog->burst_entry;
 }
+
+const void *dpcap_vm_burst_code(const struct dpcap_vm_prog *prog, size_t *size)
+{
+	*size = prog->burst_size;
+	return prog->burst_code;
+}

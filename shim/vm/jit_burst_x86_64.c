@@ -348,6 +348,9 @@ int dpcap_vm_jit_burst(struct dpcap_vm_prog *prog, const struct dpcap_vm_burst_l
 	struct jit_function function;
 	int ret;
 
+	/* What a record has is a packet of any length: nothing that the others were proved for. */
+	if (prog->type != DPCAP_VM_PACKET)
+		return -EINVAL;
 	if (prog->burst_code)
 		return 0;
 	ret = jit_init(jit, prog);

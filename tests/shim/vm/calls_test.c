@@ -190,8 +190,23 @@ static void check_stack(void)
 	      ALU64_X(BPF_ADD, 0, 4), ALU64_X(BPF_ADD, 0, 2), ALU64_X(BPF_ADD, 0, 5), EXIT());
 }
 
+/* Memory of a known size, or a context, is not what records have. */
+static void check_burst_type(void)
+{
+	const struct dpcap_insn insns[] = {LDX(BPF_DW, 0, 1, 56), EXIT()};
+	const struct dpcap_vm_load_attr attr = {
+		.insns = insns, .n_insns = 2, .type = DPCAP_VM_MEMORY, .mem_size = 64};
+	struct dpcap_vm_prog *prog = must_load("burst of memory", &attr);
+	int ret = dpcap_vm_jit_burst(prog, &layout);
+
+	if (ret != -ENOTSUP)
+		check_equal("burst of memory", (uint64_t)ret, (uint64_t)-EINVAL);
+	dpcap_vm_free(prog);
+}
+
 int main(void)
 {
+	check_burst_type();
 	check_helpers();
 	check_callx();
 	check_local();
