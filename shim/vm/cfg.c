@@ -8,6 +8,8 @@
 #include "isa.h"
 #include "loops.h"
 
+#define MAX_LIVE_ROUNDS 64
+
 static bool is_jump(const struct dpcap_insn *insn)
 {
 	uint8_t class = insn_class(insn);
@@ -167,12 +169,13 @@ static uint16_t live_before(const struct dpcap_vm_prog *prog, const struct block
 	return live;
 }
 
-/* Backwards until nothing changes; loops need a few rounds. */
+/* Backwards until nothing changes; loops need a few rounds. Where jumps back are
+ * chained, to make it slow, everything is taken to be live. */
 static void find_live_registers(struct cfg *cfg, const struct dpcap_vm_prog *prog)
 {
-	bool changed;
+	bool changed = true;
 
-	do {
+	for (int round = 0; changed && round < MAX_LIVE_ROUNDS; round++) {
 		changed = false;
 		for (uint32_t i = cfg->n_blocks; i-- > 0;) {
 			struct block *block = &cfg->blocks[i];
@@ -186,7 +189,9 @@ static void find_live_registers(struct cfg *cfg, const struct dpcap_vm_prog *pro
 			changed |= live != block->live_in;
 			block->live_in = live;
 		}
-	} while (changed);
+	}
+	for (uint32_t i = 0; changed && i < cfg->n_blocks; i++)
+		cfg->blocks[i].live_in = UINT16_MAX;
 }
 
 int cfg_build(struct cfg *cfg, struct dpcap_vm_prog *prog, struct dpcap_vm_log *log)

@@ -51,9 +51,11 @@ struct dpcap_insn {
 
 enum dpcap_vm_prog_type {
 	/* r1: read-only packet of r2 bytes; r2 is unknown when the program is
-	 * loaded, so an access has to be proved by comparisons against it. */
+	 * loaded, so an access has to be proved by comparisons against it. It is at
+	 * most 2^31 - 1. */
 	DPCAP_VM_PACKET = 0,
-	/* r1: writable memory of exactly mem_size bytes, r2: mem_size. */
+	/* r1: writable memory of exactly mem_size bytes, r2: mem_size. Aligned to 8 bytes
+	 * if the program has atomic operations on it. */
 	DPCAP_VM_MEMORY = 1,
 	/*
 	 * r1: a context, a structure of the host that tells where a packet is (as XDP

@@ -18,7 +18,9 @@
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 
 /* States waiting at once, beyond which they are joined at once. */
-#define MAX_LIVE_STATES 20000
+#define MAX_LIVE_STATES 4096
+/* Blocks looked at, which costs time even where no state enters them. */
+#define MAX_VISITS 20000000
 
 /* The states at one place. */
 struct set {
@@ -251,6 +253,11 @@ static int walk_block(struct walk *walk, uint32_t number)
 	struct set now = walk->at[number - walk->function->first_block];
 	int rc = 0;
 
+	if (++walk->v->visits > MAX_VISITS) {
+		dpcap_vm_log_printf(walk->v->log, "insn %u: the program takes too long to verify\n",
+				    block->start);
+		return -EINVAL;
+	}
 	walk->at[number - walk->function->first_block] = (struct set){0};
 	while (!rc && now.first)
 		rc = walk_state(walk, block, set_take(walk->v, &now));
@@ -340,6 +347,7 @@ static int walk_function(struct verifier *v, const struct function *function, st
 	struct walk walk = {.v = v, .function = function, .exits = exits};
 	int rc;
 
+	v->visits += function->n_blocks / 8;
 	walk.at = calloc(function->n_blocks, sizeof(*walk.at));
 	if (!walk.at) {
 		state_free(state);
@@ -397,6 +405,7 @@ static int walk_program(struct verifier *v)
 		v->prog->aux[pc].ctx_field = 0;
 	}
 	v->steps = 0;
+	v->visits = 0;
 	v->next_symbol = 1;
 	v->stack_used = 0;
 	v->joined = false;

@@ -29,6 +29,7 @@ struct verifier {
 	uint32_t next_symbol;
 	uint32_t max_states; /* kept apart at one point; beyond that they are joined */
 	uint64_t steps, max_steps;
+	uint64_t visits; /* of blocks, also of those that no state enters */
 	uint32_t stack_used;
 	size_t live_states; /* waiting for their block */
 	bool joined;	    /* something was joined, so less may have been proved */

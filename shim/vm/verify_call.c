@@ -40,7 +40,7 @@ static int check_sized_memory(struct verifier *v, struct state *state, uint32_t 
 
 	if (rc)
 		return rc;
-	may_be_zero = n < 5 && call->helper->args[n] == DPCAP_VM_ARG_SIZE_OR_ZERO;
+	may_be_zero = call->helper->args[n] == DPCAP_VM_ARG_SIZE_OR_ZERO;
 	size = state_reg(state, n + 1);
 	if (!reg_is_scalar(size))
 		return refuse(v, state, pc, "r%u is a pointer, not a size", n + 1);
@@ -106,7 +106,8 @@ static int check_argument(struct verifier *v, struct state *state, uint32_t pc, 
 				    false, true);
 	case DPCAP_VM_ARG_MEM:
 	case DPCAP_VM_ARG_MEM_WRITABLE:
-		if (n == 5)
+		if (n == 5 || (call->helper->args[n] != DPCAP_VM_ARG_SIZE &&
+			       call->helper->args[n] != DPCAP_VM_ARG_SIZE_OR_ZERO))
 			break;
 		return check_sized_memory(v, state, pc, call, n);
 	case DPCAP_VM_ARG_SIZE:

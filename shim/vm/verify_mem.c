@@ -139,7 +139,7 @@ static struct scalar table_value(struct verifier *v, const struct reg *pointer, 
 	uint64_t umin = UINT64_MAX, umax = 0;
 	int64_t smin = INT64_MAX, smax = INT64_MIN;
 
-	if (span.hi - span.lo > MAX_TABLE_SCAN)
+	if (span.hi < span.lo || span.hi - span.lo > MAX_TABLE_SCAN)
 		return loaded_value(size, sign);
 	v->steps += (uint64_t)(span.hi - span.lo) / 16;
 	for (int64_t i = span.lo; i <= span.hi; i++) {
