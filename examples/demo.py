@@ -129,6 +129,7 @@ def demo() -> None:
 
 def main() -> int:
     """Run the demo and clean up, whatever happens."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell's & started this
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         demo()
