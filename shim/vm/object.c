@@ -29,11 +29,17 @@ static bool inside(const struct dpcap_vm_object *object, uint64_t offset, uint64
 	return offset <= object->size && size <= object->size - offset;
 }
 
+/* Its offset and size mean bytes of the file (and were checked). */
+static bool has_contents(const Elf64_Shdr *section)
+{
+	return section->sh_type != SHT_NOBITS && section->sh_type != SHT_NULL;
+}
+
 const uint8_t *object_section_data(const struct dpcap_vm_object *object, uint32_t section)
 {
 	const Elf64_Shdr *header = &object->sections[section];
 
-	return header->sh_type == SHT_NOBITS ? NULL : object->image + header->sh_offset;
+	return has_contents(header) ? object->image + header->sh_offset : NULL;
 }
 
 const char *object_string(const struct dpcap_vm_object *object, uint32_t section, uint32_t offset)
@@ -76,11 +82,9 @@ static int read_sections(struct dpcap_vm_object *object)
 	for (uint32_t i = 0; i < object->n_sections; i++) {
 		const Elf64_Shdr *section = &object->sections[i];
 
-		if (section->sh_type != SHT_NOBITS && section->sh_type != SHT_NULL &&
+		if (has_contents(section) &&
 		    !inside(object, section->sh_offset, section->sh_size))
 			return object_refuse(object, "section %u is not inside the file", i);
-		if (section->sh_type == SHT_NOBITS && section->sh_size > DPCAP_VM_MAP_MAX_BYTES)
-			return object_refuse(object, "section %u is too large", i);
 	}
 	return 0;
 }

@@ -189,6 +189,19 @@ def test_constants_are_read_only(compile_bpf: Compiler) -> None:
         Object(compile_bpf(source, "-Wno-everything", name="constant")).program()
 
 
+def test_sections_without_contents_have_none(compile_bpf: Compiler) -> None:
+    """A section of type 0 (SHT_NULL) is nowhere in the file, whatever offset it claims."""
+    image = compile_bpf("flows.c").read_bytes()
+    headers, size, count = struct.unpack_from("<Q10xHH", image, 0x28)
+    for index in range(count):
+        damaged = bytearray(image)
+        at = headers + index * size
+        struct.pack_into("<I", damaged, at + 4, 0)
+        struct.pack_into("<Q", damaged, at + 24, 1 << 40)
+        with contextlib.suppress(ObjectError):
+            Object(bytes(damaged))
+
+
 def test_damaged_objects_are_refused_or_harmless(compile_bpf: Compiler) -> None:
     """Bytes changed at random: an error or programs that can be verified, never a crash."""
     image = compile_bpf("flows.c").read_bytes()
