@@ -51,6 +51,7 @@ class Arguments(argparse.Namespace):
     time_format: int
     number: bool
     nano: bool
+    quiet: bool
     printer_flags: list[str]
     list_interfaces: bool
     json: bool
@@ -195,6 +196,7 @@ def _output(parser: argparse.ArgumentParser) -> None:
         )
     out.add_argument("-t", dest="time_format", action="count", default=0, help=argparse.SUPPRESS)
     out.add_argument("-#", "--number", action="store_true", help="number the printed packets")
+    out.add_argument("--quiet", action="store_true", help="say nothing but errors")
     out.add_argument("--nano", action="store_true", help="print nanoseconds instead of microseconds")
     for options in (("-l",), ("-U", "--packet-buffered"), ("-p",), ("--immediate-mode",)):
         # What they ask for is always so: packets are shown and written at once; a port's mode is left alone.

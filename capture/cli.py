@@ -28,6 +28,7 @@ class Command(NamedTuple):
 
 COMMANDS = (
     Command("shim", "dpcap.capture.shim_command", "print, install or remove the plugin for applications"),
+    Command("extcap", "dpcap.capture.extcap", "make the ports interfaces of Wireshark and tshark"),
 )
 
 

@@ -73,12 +73,14 @@ def run(arguments: Arguments) -> int:
         except BaseException:
             sink.discard()
             raise
-        _announce(ports, arguments.snaplen)
+        if not arguments.quiet:
+            _announce(ports, arguments.snaplen)
         _capture(
             session,
             sink,
             _header(arguments, application, info, ports, text),
             lambda: _statistics(session, start_ns),
+            quiet=arguments.quiet,
         )
     return 0
 
@@ -156,7 +158,9 @@ def _statistics(session: Session, start_ns: int) -> bytes:
     return b"".join(counters[number].block(number) for number in sorted(counters))
 
 
-def _capture(session: Session, sink: Sink, header: bytes, trailer: Callable[[], bytes]) -> None:
+def _capture(
+    session: Session, sink: Sink, header: bytes, trailer: Callable[[], bytes], *, quiet: bool
+) -> None:
     """Run the session and close the sink, whatever happens; then say what was captured."""
     try:
         try:
@@ -167,7 +171,8 @@ def _capture(session: Session, sink: Sink, header: bytes, trailer: Callable[[], 
     except BrokenPipeError:  # whoever reads has enough: that is an end like others
         pass
     finally:
-        _report(session)
+        if not quiet:
+            _report(session)
 
 
 def _report(session: Session) -> None:

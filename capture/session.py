@@ -241,6 +241,8 @@ class Session:
                 self._drain.end()
             result = self._pump(flush=True)
             if result.error == errno.EAGAIN:
+                if time.monotonic() > deadline:
+                    raise BrokenPipeError  # there is a reader, but it does not read
                 self._wait_writable()
             elif result.stop == ring.IDLE:
                 time.sleep(_NAP)

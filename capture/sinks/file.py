@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import stat
 import sys
 from typing import TYPE_CHECKING
@@ -17,6 +18,17 @@ if TYPE_CHECKING:
     from dpcap.capture.ring import Drain, Limits, Result
 
 STDOUT = "-"
+
+
+_PATIENCE = 2.0  # seconds, with a reader that does not read
+
+
+def wait_writable(fd: int, seconds: float) -> None:
+    """Wait until a pipe takes more. Raises BrokenPipeError when it does not."""
+    poller = select.poll()
+    poller.register(fd, select.POLLOUT)
+    if not poller.poll(seconds * 1000):
+        raise BrokenPipeError
 
 
 class FileSink:
@@ -44,7 +56,11 @@ class FileSink:
             except OSError as error:
                 raise OutputError(f"{path}: {error.strerror}") from error
         # What was written halfway can be taken back, or it cannot.
-        self._is_regular = stat.S_ISREG(os.fstat(self._fd).st_mode) and path != STDOUT
+        mode = os.fstat(self._fd).st_mode
+        self._is_regular = stat.S_ISREG(mode) and path != STDOUT
+        # Never block on a reader that has stopped reading: a signal must end the capture all the same.
+        self._is_pipe = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+        self._partial = 0  # bytes of an unfinished block at the end
 
     @property
     def done(self) -> bool:
@@ -67,6 +83,8 @@ class FileSink:
         """
         self._trailer = trailer
         try:
+            if self._is_pipe:
+                os.set_blocking(self._fd, False)
             if self._is_regular:
                 os.ftruncate(self._fd, 0)
             self._write_all(header)
@@ -77,6 +95,7 @@ class FileSink:
         """Write what the rings hold. Raises OutputError, or BrokenPipeError when nobody reads any more."""
         result = drain.write(self._fd, limits, flush=flush)
         self._size += result.bytes
+        self._partial = result.partial
         if result.error and result.error not in (errno.EINTR, errno.EAGAIN):
             self._cut(drain)
             raise self._failure(result.error)
@@ -88,16 +107,20 @@ class FileSink:
             os.ftruncate(self._fd, self._size)
             os.lseek(self._fd, 0, os.SEEK_END)
             drain.cut()
+            self._partial = 0
 
     def finish(self) -> None:
         """End the file with its statistics, and close it."""
         try:
-            self._write_all(self._trailer())
+            if not (self._is_pipe and self._partial):
+                self._write_all(self._trailer())
         except OSError as error:
             if self._is_regular:
                 os.ftruncate(self._fd, self._size)
             raise self._failure(error.errno) from error
         finally:
+            if self._is_pipe:  # it may be shared with other programs
+                os.set_blocking(self._fd, True)
             os.close(self._fd)
 
     def discard(self) -> None:
@@ -109,7 +132,10 @@ class FileSink:
     def _write_all(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
-            view = view[os.write(self._fd, view) :]
+            try:
+                view = view[os.write(self._fd, view) :]
+            except BlockingIOError:
+                wait_writable(self._fd, _PATIENCE)
         self._size += len(data)
 
     def _failure(self, number: int | None) -> OSError | OutputError:

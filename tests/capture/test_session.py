@@ -131,6 +131,20 @@ def test_a_pipe_is_written_whole_and_its_readers_end_is_seen(producer, tmp_path)
     assert running.error is None
 
 
+def test_a_reader_that_does_not_read_cannot_hold_the_end_up(producer, tmp_path):
+    """As Wireshark's dumpcap between its last packet and the end of the program behind the pipe."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    running = Running(fifo)
+    producer.attach(running.session)
+    running.start()
+    producer.tell("packets 0 5000 100")
+    running.end()
+    assert running.error is None
+    os.close(reader)
+
+
 def test_a_queue_that_appears_during_the_attach(producer, running):
     producer.tell(f"ring 0 1 {MB}")
     producer.tell("end")
