@@ -100,9 +100,9 @@ class Statistics(NamedTuple):
         """Return its interface statistics block."""
         counters = (
             (_ISB_IFRECV, self.received),
-            (_ISB_IFDROP, 0),
+            (_ISB_IFDROP, self.dropped),  # the ring is the interface's; Wireshark shows this counter
             (_ISB_FILTERACCEPT, self.accepted),
-            (_ISB_OSDROP, self.dropped),
+            (_ISB_OSDROP, 0),
             (_ISB_USRDELIV, self.delivered),
         )
         options = [

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
+import sys
 
 import pytest
 
 from dpcap.capture import pcapng
-from support.captures import blocks
+from support.captures import blocks, options
 
 INTERFACES = [
     pcapng.Interface(
@@ -75,6 +77,18 @@ def test_tshark_shows_the_counters(file):
     # The pcapng dissector of the file itself.
     for text in (str(2**40), "500", "493", "start time", "end time"):
         assert text.lower() in done.stdout.lower()
+
+
+def test_counters_have_their_codes():
+    """By the draft's table of ISB options; times are two words, the high one first."""
+    block = STATISTICS.block(3)
+    time = struct.pack("=II", END >> 32, END & 0xFFFFFFFF)
+    assert block[8:20] == struct.pack("=I", 3) + time
+    found = options(block[20:-4])
+    assert found.pop(2) == struct.pack("=II", START >> 32, START & 0xFFFFFFFF)
+    assert found.pop(3) == time
+    counters = {code: int.from_bytes(value, sys.byteorder) for code, value in found.items()}
+    assert counters == {4: 2**40, 5: 7, 6: 500, 7: 0, 8: 493}
 
 
 def test_blocks_are_whole_words(file):
