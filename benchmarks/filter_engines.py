@@ -226,7 +226,7 @@ class RteBpf:
     def __init__(self) -> None:
         self._library = next(lib for lib in map(_load, _RTE_BPF_NAMES) if lib is not None)
         eal = next(lib for lib in map(_load, _RTE_EAL_NAMES) if lib is not None)
-        arguments = b"bench --no-huge --in-memory --no-pci --no-telemetry -m 64".split()
+        arguments = b"bench --no-huge --no-shconf --no-pci --no-telemetry -m 64".split()
         cores = os.sched_getaffinity(0)
         if eal.rte_eal_init(len(arguments), (ctypes.c_char_p * len(arguments))(*arguments)) < 0:
             raise OSError("EAL does not start")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from dpcap.filters import cbpf, libpcap, plain
 from dpcap.filters.errors import FilterError
 from dpcap.filters.forms import Form, compile_forms, plain_form
+from dpcap.filters.lists import compile_lists
 from dpcap.filters.locate import locate
 
 if TYPE_CHECKING:
@@ -131,6 +132,10 @@ def compile(expression: str, *, optimize: bool = True) -> Filter:  # noqa: A001 
 
 
 def _to_cbpf(expression: str, *, optimize: bool) -> cbpf.Program:
+    if optimize and len(expression) > _SURELY_SHORT:
+        shortened = compile_lists(expression)
+        if shortened is not None:
+            return shortened
     if not optimize or len(expression) > _SURELY_SHORT:
         program = libpcap.compile_cbpf(expression, optimize=False)
         if not optimize or len(program) > _OPTIMIZE_UP_TO:

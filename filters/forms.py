@@ -25,6 +25,7 @@ from dpcap.filters.passes.bounds import drop_known, merge_checks
 from dpcap.filters.passes.clamp import clamp
 from dpcap.filters.passes.ifconvert import accepted_value, condition_of
 from dpcap.filters.passes.ihl import speculate
+from dpcap.filters.passes.implied import drop_implied
 from dpcap.filters.passes.sets import find_sets
 from dpcap.ubpf_host import isa
 
@@ -83,6 +84,8 @@ def compile_forms(program: cbpf.Program) -> dict[str, Form]:
 
 def decisions(graph: Graph, root: Node) -> dict[str, Node]:
     """The decisions of each form that there is for a filter."""
+    # Sets first: what is left is small enough to be followed on each way.
+    root = drop_implied(graph, find_sets(graph, merge_checks(graph, root), merge=False))
     slow = find_sets(graph, merge_checks(graph, root), merge=False)
     forms = {"branchy": slow}
     value = accepted_value(root)

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from dpcap.filters import cbpf, libpcap
 from dpcap.filters.build import TooManyPathsError, build
 from dpcap.filters.ir import Graph, order
-from dpcap.filters.passes import bounds, clamp, ifconvert, ihl, sets
+from dpcap.filters.passes import bounds, clamp, ifconvert, ihl, implied, sets
 from support import ir_interp
 from support.packets import assorted
 from support.programs import packets, programs
@@ -43,6 +43,10 @@ def merge_chains(graph, root):
     return sets.find_sets(graph, root, merge=True)
 
 
+def drop_implied(graph, root):
+    return implied.drop_implied(graph, root)
+
+
 def if_convert(graph, root):
     """Clamping too: without it the loads of both sides would not be safe."""
     value = ifconvert.accepted_value(root)
@@ -59,6 +63,7 @@ PASSES = {
     speculate: 0,
     find_sets: 0,
     merge_chains: 0,
+    drop_implied: 0,
     if_convert: AVAILABLE,
 }
 
@@ -149,3 +154,13 @@ def test_header_lengths_without_a_type_stay():
 def test_lists_become_sets():
     _, after = changes(merge_chains, " or ".join(f"src host 10.0.0.{i}" for i in range(1, 9)))
     assert sum("in {8 numbers}" in repr(n) for n in order(after)) == 2  # IPv4; ARP and RARP
+
+
+def test_the_type_is_asked_for_once():
+    graph = Graph()
+    program = libpcap.compile_cbpf("host 10.0.0.1 or host 10.0.0.2", optimize=False)
+    before = build(graph, cbpf.validate(program))
+    after = drop_implied(graph, before)
+    asked = [sum(repr(n) == "if P[12:2] == 0800" for n in order(root)) for root in (before, after)]
+    assert asked[0] > 1
+    assert asked[1] == 1
