@@ -88,8 +88,9 @@ class Stop:
     def __enter__(self) -> Self:
         """Take the signals over."""
         for number in END_SIGNALS:
-            # nohup: what was ignored at the start stays ignored.
-            if signal.getsignal(number) is not signal.SIG_IGN:
+            # nohup: a hangup that was ignored at the start stays ignored, as for tcpdump. An interrupt does
+            # not: a script's shell ignores it for what it starts with &, and ends it by kill -INT.
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                 self._previous[number] = signal.signal(number, self._ask)
         self._previous[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, self._ask_report)
         return self

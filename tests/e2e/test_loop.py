@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 from typing import TYPE_CHECKING
@@ -141,6 +142,22 @@ def test_file_is_whole_after_a_signal(loop: Testpmd, tmp_path: Path, number: int
     assert f"{len(packets)} packets captured" in capture.stderr
     # What the shim counted is what the file accounts for.
     assert len(packets) > 0
+
+
+@pytest.mark.parametrize(("name", "ends"), [("INT", True), ("TERM", True), ("HUP", False)])
+def test_signals_that_were_ignored_at_the_start(loop: Testpmd, tmp_path: Path, name: str, ends: bool) -> None:
+    """As a script's shell starts what it puts behind an &, and nohup what is to outlive it."""
+    out = tmp_path / "out.pcapng"
+    script = f"trap '' {name}; exec {shlex.join(dpcap_argv(*of(loop, '-w', out)))}"
+    with Command(["sh", "-c", script]) as capture:
+        capture.wait_for("listening on")
+        if not ends:
+            os.kill(capture.pid, signal.Signals[f"SIG{name}"])
+            size = out.stat().st_size
+            wait_until(lambda: out.stat().st_size > size, "the capture goes on")
+            name = "TERM"
+        assert capture.end(signal.Signals[f"SIG{name}"]) == 0, capture.stderr
+    assert_whole(out)
 
 
 def test_drops_are_counted(loop: Testpmd, tmp_path: Path) -> None:
