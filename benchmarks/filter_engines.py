@@ -245,7 +245,7 @@ class RteBpf:
             return None
         machine = (ctypes.c_uint64 * 2)()  # struct rte_bpf_jit
         self._library.rte_bpf_get_jit(ctypes.c_void_p(bpf), machine)
-        return Timed(MBUF, machine[0], 0, self) if machine[0] else None
+        return Timed(MBUF, machine[0], bpf, self) if machine[0] else None
 
 
 _RTE_BPF_NAMES = ["librte_bpf.so", *(f"librte_bpf.so.{v}" for v in range(26, 20, -1))]
