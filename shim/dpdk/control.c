@@ -25,8 +25,7 @@
 #define MAX_SESSIONS 16
 
 /* Milliseconds. */
-#define EAL_POLL_FIRST 5   /* while EAL starts */
-#define EAL_POLL_LAST 50
+#define EAL_POLL 10	   /* while EAL starts */
 #define TICK_ATTACHED 100  /* looks for queues and ports, corrects the clock */
 #define TICK_IDLE 1000	   /* corrects the clock */
 #define RECLAIM_FIRST 1	   /* while an lcore is inside a hook that was taken out */
@@ -279,13 +278,10 @@ pause_ms(int ms)
 static bool
 wait_for_eal(void)
 {
-	int delay = EAL_POLL_FIRST;
-
 	while (dpdk.rte_get_tsc_hz() == 0) {
 		if (atomic_load(&control.stop))
 			return false;
-		pause_ms(delay);
-		delay = delay * 2 < EAL_POLL_LAST ? delay * 2 : EAL_POLL_LAST;
+		pause_ms(EAL_POLL);
 	}
 	return !atomic_load(&control.stop);
 }
@@ -331,16 +327,17 @@ open_for_business(void)
 	int fd, err;
 
 	leave_lcores();
+	/* First of all, for those who wait for it; they are answered when all is ready. */
+	fd = listener_open(directory, control.path, sizeof(control.path));
+	if (fd < 0)
+		return fd;
+	atomic_store(&control.listening, fd);
 	queue_init();
 	dpcap_clock_init(&hooks_clock, NULL);
 	if (!frame_init())
 		fprintf(stderr, "dpcap: this DPDK lacks __rte_pktmbuf_read: "
 				"only the first segment of a packet will be seen\n");
 	ports_follow(wake_up, NULL);
-	fd = listener_open(directory, control.path, sizeof(control.path));
-	if (fd < 0)
-		return fd;
-	atomic_store(&control.listening, fd);
 	err = watch(EPOLL_CTL_ADD, fd, EPOLLIN, EVENT_LISTENING);
 	if (err != 0)
 		fprintf(stderr, "dpcap: no captures from this process: %s\n", strerror(-err));

@@ -18,7 +18,7 @@ struct dpcap_clock hooks_clock;
 #define ETHERNET_ADDRESS_MASK 0x0000ffffffffffffULL
 
 /* epb_flags, bits 2-4: how the port came to receive the frame. */
-static inline uint32_t
+static __rte_always_inline uint32_t
 reception_type(const uint8_t *data, uint32_t len, uint64_t mac)
 {
 	uint64_t destination;
@@ -40,7 +40,7 @@ reception_type(const uint8_t *data, uint32_t len, uint64_t mac)
 #define RX_CSUM_GOOD (RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD)
 #define TX_CSUM_PENDING (RTE_MBUF_F_TX_IP_CKSUM | RTE_MBUF_F_TX_L4_MASK)
 
-static inline uint32_t
+static __rte_always_inline uint32_t
 packet_flags(const struct sink *sink, const struct rte_mbuf *m, const struct frame *frame, bool rx)
 {
 	uint32_t flags = 0;
@@ -77,7 +77,7 @@ open_burst(struct sink *sink)
 	return dpcap_ring_stamp(sink->ring, dpcap_clock_now(&hooks_clock));
 }
 
-static inline void
+static __rte_always_inline void
 put_packet(struct sink *sink, const struct rte_mbuf *m, const struct frame *frame, uint64_t keep,
 	   uint64_t ts_ns, bool rx)
 {
@@ -96,7 +96,7 @@ put_packet(struct sink *sink, const struct rte_mbuf *m, const struct frame *fram
 }
 
 /* Up to DPCAP_VM_MAX_BURST packets whose bytes lie in the mbufs as they are on the wire. */
-static inline void
+static __rte_always_inline void
 plain_burst(struct sink *sink, struct rte_mbuf *const *pkts, uint16_t n, bool rx)
 {
 	uint64_t matched = sink->burst((void *const *)pkts, n, sink->meta);
