@@ -225,6 +225,8 @@ int dpcap_vm_object_open(const void *image, size_t size, uint32_t n_lcores,
 	if (ret == 0)
 		ret = read_symbols(new);
 	if (ret == 0)
+		ret = object_refuse_core(new);
+	if (ret == 0)
 		ret = read_maps(new);
 	if (ret == 0)
 		ret = object_link_programs(new);

@@ -73,6 +73,7 @@ int object_map_type(uint32_t kernel_type);
 
 int object_read_btf_maps(struct dpcap_vm_object *object, uint32_t maps_section);
 int object_read_legacy_maps(struct dpcap_vm_object *object, uint32_t maps_section);
+int object_refuse_core(const struct dpcap_vm_object *object);
 int object_link_programs(struct dpcap_vm_object *object);
 
 #endif /* DPCAP_VM_OBJECT_H */

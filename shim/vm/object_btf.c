@@ -385,6 +385,37 @@ int object_read_btf_maps(struct dpcap_vm_object *object, uint32_t maps_section)
 	return ret;
 }
 
+/*
+ * Relocations of structure fields (CO-RE) ask for the types of the running kernel, which
+ * have no meaning here. .BTF.ext: two sections of information, then theirs.
+ */
+struct btf_ext_header {
+	uint16_t magic;
+	uint8_t version;
+	uint8_t flags;
+	uint32_t header_size;
+	uint32_t function_info[2]; /* offset, size */
+	uint32_t line_info[2];
+	uint32_t core_relocations[2];
+};
+
+int object_refuse_core(const struct dpcap_vm_object *object)
+{
+	for (uint32_t i = 0; i < object->n_sections; i++) {
+		const uint8_t *data = object_section_data(object, i);
+		struct btf_ext_header header;
+
+		if (strcmp(object_section_name(object, i), ".BTF.ext") != 0 || !data ||
+		    object->sections[i].sh_size < sizeof(header))
+			continue;
+		memcpy(&header, data, sizeof(header));
+		if (header.header_size >= sizeof(header) && header.core_relocations[1] != 0)
+			return object_refuse(object, "structures with preserve_access_index (CO-RE) are not "
+						     "supported");
+	}
+	return 0;
+}
+
 /* struct bpf_map_def of the first libbpf: type, key, value, entries, flags; at each symbol. */
 int object_read_legacy_maps(struct dpcap_vm_object *object, uint32_t maps_section)
 {

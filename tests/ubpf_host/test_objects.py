@@ -155,9 +155,16 @@ def test_programs_outlive_their_object(compile_bpf: Compiler) -> None:
         ),
         ('extern u64 there; SEC("x") u64 f(void) { return there; }', "there is neither a map nor a variable"),
         ('u64 there(void); SEC("x") u64 f(void) { return there(); }', "call of there, which is no function"),
+        (
+            (
+                "struct s { int a, b; } __attribute__((preserve_access_index));"
+                'SEC("x") u64 f(struct s *s) { return s->b; }'
+            ),
+            "structures with preserve_access_index (CO-RE) are not supported",
+        ),
         ("static int n; int get(void);", "there is no global function in this object"),
     ],
-    ids=["map type", "member", "no type", "shape", "variable", "function", "empty"],
+    ids=["map type", "member", "no type", "shape", "variable", "function", "CO-RE", "empty"],
 )
 def test_objects_that_cannot_be_loaded(compile_bpf: Compiler, source: str, message: str) -> None:
     path = compile_bpf(source, "-Wno-everything", name="refused")
