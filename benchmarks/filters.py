@@ -210,7 +210,8 @@ def main() -> int:
     for row, tap, c in zip(rows, taps, compiled, strict=True):
         others = {"gcc": c}
         machine = rte.load(tap) if rte else None
-        if machine is not None and survives(lambda m=machine: [time(m, order, 1) for _, order in work.values()]):
+        orders = [order for _, order in work.values()]
+        if machine is not None and survives(lambda m=machine, o=orders: [time(m, order, 1) for order in o]):
             others["rte_bpf_jit"] = machine
         elif rte:
             row.wrong.add("rte_bpf_jit")

@@ -13,6 +13,7 @@ shorter, or have IPv4 options, go to the branchy decisions, which are exact.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dpcap.filters import plain
@@ -43,6 +44,9 @@ _LONGEST_FLAT: Final = 1024
 _SHORTEST_FRAME: Final = 60
 # What a clamped load needs: see passes/clamp.py.
 _LONGEST_LOAD: Final = 4
+
+
+Trace = Callable[[str, "Node"], None]
 
 
 class Form(NamedTuple):
@@ -82,16 +86,27 @@ def compile_forms(program: cbpf.Program) -> dict[str, Form]:
     return forms or {"plain": plain_form(program)}
 
 
-def decisions(graph: Graph, root: Node) -> dict[str, Node]:
-    """The decisions of each form that there is for a filter."""
+def decisions(graph: Graph, root: Node, trace: Trace | None = None) -> dict[str, Node]:
+    """The decisions of each form that there is for a filter: all passes, in order.
+
+    ``trace`` is told of the decisions after each pass.
+    """
+    tell = trace or (lambda _name, _root: None)
+    root = merge_checks(graph, root)
+    tell("bounds: merged length checks", root)
     # Sets first: what is left is small enough to be followed on each way.
-    root = drop_implied(graph, find_sets(graph, merge_checks(graph, root), merge=False))
+    root = find_sets(graph, root, merge=False)
+    tell("sets: tests of the same value together", root)
+    root = drop_implied(graph, root)
+    tell("implied: no test that an earlier one settles", root)
     slow = find_sets(graph, merge_checks(graph, root), merge=False)
+    tell("branchy form", slow)
     forms = {"branchy": slow}
     value = accepted_value(root)
     if value is None:
         return forms
     fixed, strays = speculate(graph, root)
+    tell("ihl: IPv4 headers of 20 bytes", fixed)
     available = max(
         [_LONGEST_LOAD]
         + [
@@ -103,7 +118,10 @@ def decisions(graph: Graph, root: Node) -> dict[str, Node]:
             and n.args[0].args[0] <= _SHORTEST_FRAME
         ]
     )
-    fast = find_sets(graph, drop_known(graph, fixed, available), merge=True)
+    fast = drop_known(graph, fixed, available)
+    tell(f"bounds: packets of {available} bytes at least", fast)
+    fast = find_sets(graph, fast, merge=True)
+    tell("sets: chains as one test", fast)
 
     def flat(node: Node) -> Node:
         condition = clamp(graph, condition_of(graph, node), available)
@@ -115,8 +133,10 @@ def decisions(graph: Graph, root: Node) -> dict[str, Node]:
         return graph.branch(graph.has(available), node, slow)
 
     forms["branch-free"] = guarded(flat(fast))
+    tell("ifconvert, clamp: branch-free form", forms["branch-free"])
     if fast.op == "branch" and fast.args[0].op != "has" and not fast.args[1].op == fast.args[2].op == "ret":
         condition, then, else_ = fast.args
         early = graph.branch(clamp(graph, condition, available), flat(then), flat(else_))
         forms["early-out"] = guarded(early)
+        tell("early-out form", forms["early-out"])
     return forms

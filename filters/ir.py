@@ -58,7 +58,8 @@ class Node:
                 yield arg
 
 
-_FOLD: Final[dict[str, Callable[[int, int], int]]] = {
+#: What the operations on two values do, before the result is cut to 32 bits.
+FOLD: Final[dict[str, Callable[[int, int], int]]] = {
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,
     "mul": lambda a, b: a * b,
@@ -132,7 +133,7 @@ class Graph:
         if b.op == "const":
             k = b.args[0]
             if a.op == "const":
-                return self.const(_FOLD[op](a.args[0], k))
+                return self.const(FOLD[op](a.args[0], k))
             if k == 0 and op in ("add", "sub", "or", "xor", "lsh", "rsh"):
                 return a
             if (op in ("mul", "and") and k == 0) or (op in ("lsh", "rsh") and k > 31):
@@ -142,7 +143,7 @@ class Graph:
             if op == "sub":
                 return self.alu("add", a, self.const(-k))
             if op in ("add", "and", "or", "xor") and a.op == op and a.args[1].op == "const":
-                return self.alu(op, a.args[0], self.const(_FOLD[op](a.args[1].args[0], k)))
+                return self.alu(op, a.args[0], self.const(FOLD[op](a.args[1].args[0], k)))
             if op == "and" and k & upper(a) == upper(a):
                 return a
             if op == "mul" and k & (k - 1) == 0:
@@ -392,6 +393,16 @@ def _show_match(parts: Bytes) -> str:
     return " and ".join(shown)
 
 
+def text(root: Node) -> str:
+    """All decisions, one a line, numbered; where a condition holds ``?``, else ``:``."""
+    numbers = {node: i for i, node in enumerate(order(root))}
+    lines = []
+    for node, i in numbers.items():
+        goes_on = f"  ? {numbers[node.args[1]]} : {numbers[node.args[2]]}" if node.op == "branch" else ""
+        lines.append(f"{i:4}  {node!r}{goes_on}\n")
+    return "".join(lines)
+
+
 def order(root: Node) -> list[Node]:
     """The decisions from the root on, each before those it leads to, `then` sides first."""
     done: set[Node] = set()
@@ -480,7 +491,7 @@ def _remake(graph: Graph, node: Node, change: Callable[[Node], Node]) -> Node:
         return (graph.not_ if op == "not" else graph.neg)(change(args[0]))
     if op in ("eq", "lt"):
         return (graph.eq if op == "eq" else graph.lt)(change(args[0]), change(args[1]))
-    if op in _FOLD:
+    if op in FOLD:
         return graph.alu(op, change(args[0]), change(args[1]))
     return node
 

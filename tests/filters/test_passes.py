@@ -8,11 +8,10 @@ import os
 import pytest
 from hypothesis import assume, given, settings
 
-from dpcap.filters import cbpf, libpcap
+from dpcap.filters import cbpf, evaluate, libpcap
 from dpcap.filters.build import TooManyPathsError, build
-from dpcap.filters.ir import Graph, order
+from dpcap.filters.ir import Graph, order, text
 from dpcap.filters.passes import bounds, clamp, ifconvert, ihl, implied, sets
-from support import ir_interp
 from support.packets import assorted
 from support.programs import packets, programs
 
@@ -68,16 +67,6 @@ PASSES = {
 }
 
 
-def text(root):
-    """The decisions as text, for a failure."""
-    numbers = {node: i for i, node in enumerate(order(root))}
-    lines = []
-    for node, i in numbers.items():
-        sides = [numbers[n] for n in node.args[1:]] if node.op == "branch" else []
-        lines.append(f"{i:4}: {node!r}" + (f" ? {sides[0]} : {sides[1]}" if sides else ""))
-    return "\n".join(lines)
-
-
 def check(program, packet, apply):
     graph = Graph()
     try:
@@ -92,7 +81,7 @@ def check(program, packet, apply):
         cut = packet[:length]
         wanted = oracle.run(cut, len(packet))
         for what, root in (("before", before), (apply.__name__, after)):
-            result = ir_interp.run(root, cut, len(packet))
+            result = evaluate.run(root, cut, len(packet))
             assert result == wanted, (
                 f"{what}: {result}, not {wanted}, for {cut.hex()} of {len(packet)}\n"
                 f"{libpcap.format_text(program)}\nbefore\n{text(before)}\n"

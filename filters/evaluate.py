@@ -1,29 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""An interpreter of the compiler's intermediate representation, slow and strict.
+"""An interpreter of the intermediate representation: what explains a filter, and what passes are tested with.
 
-A load of bytes that are not there raises: guards have to come first.
+It is slow and strict: a load of bytes that are not there raises, guards have to come first.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dpcap.filters.ir import FOLD, U32
+
 if TYPE_CHECKING:
     from dpcap.filters.ir import Node
-
-_U32 = 0xFFFF_FFFF
-_ALU = {
-    "add": lambda a, b: a + b,
-    "sub": lambda a, b: a - b,
-    "mul": lambda a, b: a * b,
-    "div": lambda a, b: a // b,
-    "mod": lambda a, b: a % b,
-    "and": lambda a, b: a & b,
-    "or": lambda a, b: a | b,
-    "xor": lambda a, b: a ^ b,
-    "lsh": lambda a, b: a << b if b < 32 else 0,
-    "rsh": lambda a, b: a >> b if b < 32 else 0,
-}
 
 
 class OutOfBoundsError(Exception):
@@ -32,7 +20,7 @@ class OutOfBoundsError(Exception):
 
 def run(root: Node, packet: bytes, wirelen: int) -> int:
     """What the decisions return for a packet (without direction, port and queue)."""
-    evaluate = _Evaluation(packet, wirelen)
+    evaluate = Evaluation(packet, wirelen)
     node = root
     while node.op == "branch":
         condition, then, else_ = node.args
@@ -40,7 +28,7 @@ def run(root: Node, packet: bytes, wirelen: int) -> int:
     return evaluate(node.args[0])
 
 
-class _Evaluation:
+class Evaluation:
     """Values and conditions for one packet. All parts are looked at, as code without branches does."""
 
     def __init__(self, packet: bytes, wirelen: int) -> None:
@@ -49,11 +37,12 @@ class _Evaluation:
         self.known: dict[Node, int] = {}  # parts are shared: as a tree they would be endless
 
     def __call__(self, node: Node) -> int:
+        """The number that a value has; whether a condition holds."""
         if node not in self.known:
-            self.known[node] = self.compute(node)
+            self.known[node] = self._compute(node)
         return self.known[node]
 
-    def compute(self, node: Node) -> int:
+    def _compute(self, node: Node) -> int:
         op, args, packet = node.op, node.args, self.packet
         if op in ("load", "clamped"):
             size, offset, index = args
@@ -72,19 +61,21 @@ class _Evaluation:
                 raise OutOfBoundsError(repr(node))
             return packet[args[0] - 2 : args[0]] == b"\x08\0" and packet[args[0]] & 0xF != 5
         if op == "has":
-            return len(packet) >= args[0] + (0 if args[1] is None else self(args[1]))
-        simple = {"const": lambda: args[0], "wirelen": lambda: self.wirelen, "meta": lambda: 0}
-        simple |= {"true": lambda: True, "false": lambda: False}
-        if op in simple:
-            return simple[op]()
+            return len(packet) >= int(args[0]) + (0 if args[1] is None else self(args[1]))
+        if op == "const":
+            return int(args[0])
+        if op in ("wirelen", "meta"):
+            return self.wirelen if op == "wirelen" else 0
+        if op in ("true", "false"):
+            return op == "true"
         if op == "in":
-            return self(args[0]) in args[1]
+            return bool(self(args[0]) in args[1])
         operands = [self(x) for x in args]
         if op in ("all", "any"):
             return all(operands) if op == "all" else any(operands)
         if op in ("not", "neg"):
-            return not operands[0] if op == "not" else -operands[0] & _U32
+            return not operands[0] if op == "not" else -operands[0] & U32
         a, b = operands
         if op in ("eq", "lt"):
             return a == b if op == "eq" else a < b
-        return _ALU[op](a, b) & _U32
+        return FOLD[op](a, b) & U32

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Explanations name the field that decided, and agree with the filter."""
+
+from __future__ import annotations
+
+import pytest
+
+from dpcap.filters import compile  # noqa: A004 - as re.compile
+from dpcap.filters.explain import dump, reason, stages
+from dpcap.filters.fields import dissect, name_of
+from support.expressions import ALL
+from support.packets import assorted
+
+
+@pytest.mark.parametrize("expression", ALL[::7])
+def test_reasons_agree_with_the_filter(expression):
+    tap = compile(expression, optimize=False)
+    for packet in assorted():
+        for cut in (packet, packet[:30], packet[:17]):
+            assert reason(tap, cut, len(packet)).result == tap.run(cut, len(packet), "libpcap")
+
+
+@pytest.mark.parametrize(
+    ("expression", "number", "matches", "field"),
+    [
+        ("udp dst port 1024", 0, True, "udp.dstport"),
+        ("udp dst port 53", 0, False, "udp.dstport"),
+        ("src host 10.0.0.1", 0, True, "ip.src"),
+        ("ip6", 0, False, "eth.type"),
+        ("tcp", 0, False, "ip.proto"),
+        ("dst host fe80::1", 10, True, "ipv6.dst"),
+        ("vlan 100", 27, True, "vlan.id"),
+        ("udp dst port 2152", 13, True, "udp.dstport"),  # behind IPv4 options
+        ("tcp[tcpflags] & tcp-syn != 0", 5, True, "tcp.flags"),
+        ("arp[6:2] = 2", 24, False, "arp.opcode"),
+        ("ether[200] = 1", 0, False, "beyond the packet"),
+    ],
+)
+def test_the_field_that_decided(expression, number, matches, field):
+    found = reason(compile(expression), assorted()[number])
+    assert bool(found.result) == matches
+    assert found.decided_by is not None
+    assert field in found.decided_by.fields
+    assert str(found).startswith(f"{'matches' if matches else 'does not match'}, decided by ")
+
+
+def test_the_deciding_bytes_are_marked():
+    text = str(reason(compile("udp dst port 1024"), assorted()[0]))
+    assert "[04 00]" in text
+    assert dump(bytes(18), (0, 17)) == "  0000 [00]" + " 00 " * 14 + " 00\n  0010  00 [00]"
+
+
+def test_fields_cover_the_packet():
+    for packet in assorted():
+        fields = dissect(packet)
+        assert "beyond the packet" not in {name_of(fields, offset) for offset in range(len(packet))}
+
+
+def test_stages():
+    titles = [stage.title for stage in stages(compile("udp port 2152"), native=False)]
+    assert titles == [
+        "cBPF",
+        "decisions",
+        "bounds: merged length checks",
+        "ihl: IPv4 headers of 20 bytes",
+        "bounds: packets of 58 bytes at least",
+        "sets: chains as one test",
+        "ifconvert, clamp: branch-free form",
+        "early-out form",
+        "eBPF, branch-free form",
+        "eBPF, early-out form",
+        "eBPF, branchy form",
+    ]
+    assert [s.title for s in stages(compile("ip", optimize=False), native=False)] == [
+        "cBPF",
+        "eBPF, plain form",
+    ]
+
+
+def test_machine_code_is_shown_or_told_to_be_missing():
+    assert stages(compile("ip"))[-1].text
