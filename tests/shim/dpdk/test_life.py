@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -166,16 +168,50 @@ def test_many_queues_on_one_core():
         assert not [target for target in targets if "dpcap-ring" in target]
 
 
+def attach_and_be_killed(path: Path) -> None:
+    """Have a child of ours attach, and kill it in the middle of its capture."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            client = Client(path)
+            client.attach([0], ring_size=65536)
+            os.write(writer, b"attached")
+            signal.pause()
+        finally:
+            os._exit(1)
+    os.close(writer)
+    try:
+        assert os.read(reader, 8) == b"attached"
+    finally:
+        os.close(reader)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
 def test_a_competing_thread_on_the_lcore(app):
-    """Whoever is preempted inside a hook finds everything in place afterwards."""
+    """Whoever is preempted inside a hook finds everything in place afterwards; nothing is left behind."""
+
+    def held() -> tuple[int, list[str]]:
+        status = Path(f"/proc/{app.pid}/status").read_text()
+        descriptors = [str(fd.readlink()) for fd in Path(f"/proc/{app.pid}/fd").iterdir()]
+        return int(status.split("VmSize:")[1].split()[0]), sorted(descriptors)
+
+    wait_until(app.sockets, "the control socket")
+    (path,) = app.sockets()
+    attach_and_be_killed(path)  # contexts of queues are made once
+    app.wait_forwarded(1000)
+    before = held()
     with subprocess.Popen(["taskset", "-c", "1", "sh", "-c", "while :; do :; done"]) as busy:
         try:
-            for _ in range(100):
+            for _ in range(50):
                 with connect(app) as client:
                     client.attach([0], ACCEPT, ring_size=65536)
+                attach_and_be_killed(path)
             app.wait_forwarded(10000)
         finally:
             busy.kill()
+    wait_until(lambda: held() == before, f"memory and descriptors back to {before}")
 
 
 def test_containers():
