@@ -52,6 +52,7 @@ class Arguments(argparse.Namespace):
     number: bool
     nano: bool
     quiet: bool
+    print: bool
     printer_flags: list[str]
     list_interfaces: bool
     json: bool
@@ -196,6 +197,7 @@ def _output(parser: argparse.ArgumentParser) -> None:
         )
     out.add_argument("-t", dest="time_format", action="count", default=0, help=argparse.SUPPRESS)
     out.add_argument("-#", "--number", action="store_true", help="number the printed packets")
+    out.add_argument("--print", action="store_true", help="with -w: print the packets too")
     out.add_argument("--quiet", action="store_true", help="say nothing but errors")
     out.add_argument("--nano", action="store_true", help="print nanoseconds instead of microseconds")
     for options in (("-l",), ("-U", "--packet-buffered"), ("-p",), ("--immediate-mode",)):

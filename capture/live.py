@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from dpcap.capture.session import Sink
     from dpcap.capture.sinks.file import FileSink
     from dpcap.capture.sinks.rotation import RotatingSink, Rotation
+    from dpcap.capture.sinks.tee import TeeSink
     from dpcap.capture.sinks.text import TextSink
+
+    AnySink = FileSink | RotatingSink | TeeSink | TextSink
 
 _SECOND = 1_000_000_000
 
@@ -89,18 +92,29 @@ def _smaller(count: int | None, packets: int) -> int | None:
     return min((n for n in (count, packets) if n), default=None)
 
 
-def _open_sink(
-    arguments: Arguments, rotation: Rotation | None, ports: Sequence[Port]
-) -> FileSink | RotatingSink | TextSink:
-    # One of the three is needed.
-    if arguments.write is not None and rotation is not None:
+def _open_sink(arguments: Arguments, rotation: Rotation | None, ports: Sequence[Port]) -> AnySink:
+    """Open what is written to. Each kind is imported when it is needed."""
+    if arguments.write is None:
+        return _text_sink(arguments, ports)
+    if rotation is not None:
         from dpcap.capture.sinks.rotation import RotatingSink  # noqa: PLC0415
 
+        if arguments.print:
+            raise UsageError("--print goes with one file, not with several")
         return RotatingSink(arguments.write, rotation)
-    if arguments.write is not None:
-        from dpcap.capture.sinks.file import FileSink  # noqa: PLC0415
+    from dpcap.capture.sinks.file import STDOUT, FileSink  # noqa: PLC0415
 
+    if not arguments.print:
         return FileSink(arguments.write)
+    from dpcap.capture.sinks.tee import TeeSink  # noqa: PLC0415
+
+    if arguments.write == STDOUT:
+        raise UsageError("--print and -w - both want standard output")
+    text = _text_sink(arguments, ports)
+    return TeeSink(FileSink(arguments.write), text)
+
+
+def _text_sink(arguments: Arguments, ports: Sequence[Port]) -> TextSink:
     from dpcap.capture.sinks.stamps import Stamper  # noqa: PLC0415
     from dpcap.capture.sinks.text import TextSink  # noqa: PLC0415
 

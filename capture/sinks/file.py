@@ -101,6 +101,16 @@ class FileSink:
             raise self._failure(result.error)
         return result
 
+    def write(self, blocks: bytes | memoryview) -> None:
+        """Write whole blocks. Raises as drain() does."""
+        try:
+            self._write_all(blocks)
+        except OSError as error:
+            if self._is_regular:
+                os.ftruncate(self._fd, self._size)
+                os.lseek(self._fd, 0, os.SEEK_END)
+            raise self._failure(error.errno) from error
+
     def _cut(self, drain: Drain) -> None:
         """Take back a block that was written in part, so that the file ends with a whole one."""
         if self._is_regular:
@@ -129,7 +139,7 @@ class FileSink:
         if self._created and self._size == 0:
             os.unlink(self._path)
 
-    def _write_all(self, data: bytes) -> None:
+    def _write_all(self, data: bytes | memoryview) -> None:
         view = memoryview(data)
         while view:
             try:

@@ -146,14 +146,19 @@ class TextSink:
 
     def drain(self, drain: Drain, limits: Limits, *, flush: bool = False) -> Result:
         """Print what the rings hold. Raises as write() does."""
-        result = drain.read(self._buffer, limits, flush=flush)
-        if result.bytes:
-            self.write(memoryview(self._buffer)[: result.bytes])
-        elif result.stop == BYTES:  # a packet larger than the buffer
-            self._buffer = bytearray(2 * len(self._buffer))
+        result, blocks = self.take(drain, limits, flush=flush)
+        if blocks:
+            self.write(blocks)
         if self.reader_gone:
             raise BrokenPipeError
         return result
+
+    def take(self, drain: Drain, limits: Limits, *, flush: bool = False) -> tuple[Result, memoryview]:
+        """Take blocks out of the rings without printing them; they are valid until the next call."""
+        result = drain.read(self._buffer, limits, flush=flush)
+        if not result.bytes and result.stop == BYTES:  # a packet larger than the buffer
+            self._buffer = bytearray(2 * len(self._buffer))
+        return result, memoryview(self._buffer)[: result.bytes]
 
     @property
     def done(self) -> bool:
