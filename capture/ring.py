@@ -112,6 +112,13 @@ class Drain:
         """Return the bytes that wait in the rings."""
         return int(lib.dpcap_drain_pending(self._drain))
 
+    def wait(self, nap_ns: int, naps: int) -> bool:
+        """Sleep one nap, and up to so many, until something waits in the rings; tell whether it does.
+
+        Returns early for a signal.
+        """
+        return bool(lib.dpcap_drain_wait(self._drain, nap_ns, naps) == 1)
+
     def done(self) -> bool:
         """Tell whether every writer is gone and everything was written."""
         return bool(lib.dpcap_drain_done(self._drain))

@@ -7,7 +7,7 @@
                └── the application is gone: its memory is still ours, drain what is left
 
 While a ring fills within milliseconds at line rate, a capture that matches nothing must cost nothing: so the
-rings are looked at every millisecond or two, which takes a few microseconds, all else less often.
+rings are looked at every millisecond, in C, which takes a few microseconds, and all else less often.
 """
 
 from __future__ import annotations
@@ -32,10 +32,8 @@ if TYPE_CHECKING:
     from dpcap.capture.client import Connection
     from dpcap.capture.protocol import AttachRequest, Ring
 
-_NAP = 0.001  # seconds between two looks at the rings
-_LONG_NAP = 0.002  # when nothing came for long
-_NAPS = 10  # between two looks at the sockets
-_LONG = 50  # times so many naps
+_NAP_NS = 1_000_000  # between two looks at the rings
+_NAPS = 20  # between two looks at the sockets
 # After a run that found so many bytes more are there already, or will be before a nap is over.
 _BUSY_BYTES = 128 << 10
 # After the last moment of a capture its packets may still be on their way through the rings.
@@ -130,7 +128,6 @@ class Session:
             self._poller.register(sink.fileno(), 0)  # errors alone: the reader has left
         self._reader_gone = False
         self._is_late = False  # everything before until_ns is written
-        self._idle = 0  # how often in a row there was nothing in the rings
         self.captured = 0
         self.ended: list[str] = []  # applications that went away
 
@@ -190,14 +187,7 @@ class Session:
 
     def _sleep(self) -> None:
         """Sleep until there is something in the rings, or it is time to look at the sockets."""
-        pending, sleep = self._drain.pending, time.sleep
-        self._idle += 1
-        nap = _NAP if self._idle < _LONG else _LONG_NAP
-        for _ in range(_NAPS):
-            sleep(nap)
-            if self._stop.asked or pending():
-                self._idle = 0
-                return
+        self._drain.wait(_NAP_NS, _NAPS)
 
     def _wait_writable(self) -> None:
         poller = select.poll()
@@ -246,7 +236,7 @@ class Session:
                     raise BrokenPipeError  # there is a reader, but it does not read
                 self._wait_writable()
             elif result.stop == ring.IDLE:
-                time.sleep(_NAP)
+                self._drain.wait(_NAP_NS, 1)
 
     @property
     def interrupted(self) -> bool:

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "drain_internal.h"
 
@@ -90,6 +91,23 @@ dpcap_drain_pending(const struct dpcap_drain *d)
 	for (uint32_t i = 0; i < d->n_sources; i++)
 		bytes += unread(&d->sources[i]);
 	return bytes;
+}
+
+int
+dpcap_drain_wait(const struct dpcap_drain *d, uint64_t nap_ns, uint32_t naps)
+{
+	const struct timespec nap = {
+		.tv_sec = (time_t)(nap_ns / 1000000000),
+		.tv_nsec = (long)(nap_ns % 1000000000),
+	};
+
+	for (uint32_t i = 0; i < naps; i++) {
+		if (nanosleep(&nap, NULL) != 0)
+			return -errno;
+		if (dpcap_drain_pending(d) != 0)
+			return 1;
+	}
+	return 0;
 }
 
 int

@@ -140,6 +140,13 @@ int dpcap_drain_reserve(int fd, uint64_t offset, uint64_t bytes);
 /* Bytes published and not yet written, over all rings: 0 means sleep a little. */
 uint64_t dpcap_drain_pending(const struct dpcap_drain *d);
 
+/*
+ * Sleep nap_ns, at least once and at most naps times, until something is pending. An idle
+ * capture spends its life in here, where a look at the rings costs next to nothing.
+ * Returns 1 (pending), 0 (nothing came), or -EINTR, so that signals get handled.
+ */
+int dpcap_drain_wait(const struct dpcap_drain *d, uint64_t nap_ns, uint32_t naps);
+
 /* 1: every writer is gone and everything was written. */
 int dpcap_drain_done(const struct dpcap_drain *d);
 

@@ -161,6 +161,14 @@ def test_something_that_is_no_ring_is_refused(producer, running):
         producer.attach(running.session)
 
 
+def test_waiting_ends_when_something_comes(producer, running):
+    producer.attach(running.session)
+    drain = running.session._drain
+    assert not drain.wait(1_000, 3)
+    producer.tell("packets 0 1 64")
+    assert drain.wait(1_000, 3)
+
+
 def test_the_second_signal_ends_at_once():
     """As when the sink is a pipe that nobody reads from."""
     code = (
