@@ -68,6 +68,8 @@ class Evaluation:
             return self.wirelen if op == "wirelen" else 0
         if op in ("true", "false"):
             return op == "true"
+        if op == "pick":
+            return int(args[1]) if self(args[0]) else 0
         if op == "in":
             return bool(self(args[0]) in args[1])
         operands = [self(x) for x in args]

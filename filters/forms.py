@@ -27,6 +27,7 @@ from dpcap.filters.passes.clamp import clamp
 from dpcap.filters.passes.ifconvert import accepted_value, condition_of
 from dpcap.filters.passes.ihl import speculate
 from dpcap.filters.passes.implied import drop_implied
+from dpcap.filters.passes.offset import select_offsets
 from dpcap.filters.passes.sets import find_sets
 from dpcap.ubpf_host import isa
 
@@ -125,6 +126,7 @@ def decisions(graph: Graph, root: Node, trace: Trace | None = None) -> dict[str,
 
     def flat(node: Node) -> Node:
         condition = clamp(graph, condition_of(graph, node), available)
+        condition = select_offsets(graph, condition, available)
         return graph.branch(condition, graph.ret(value), graph.ret(graph.const(0)))
 
     def guarded(node: Node) -> Node:
@@ -133,7 +135,7 @@ def decisions(graph: Graph, root: Node, trace: Trace | None = None) -> dict[str,
         return graph.branch(graph.has(available), node, slow)
 
     forms["branch-free"] = guarded(flat(fast))
-    tell("ifconvert, clamp: branch-free form", forms["branch-free"])
+    tell("ifconvert, clamp, offset: branch-free form", forms["branch-free"])
     if fast.op == "branch" and fast.args[0].op != "has" and not fast.args[1].op == fast.args[2].op == "ret":
         condition, then, else_ = fast.args
         early = graph.branch(clamp(graph, condition, available), flat(then), flat(else_))

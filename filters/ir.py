@@ -11,6 +11,7 @@ Values are 32-bit, unsigned, in registers zero-extended:
     const k            load (or clamped) size offset [index]: big-endian packet bytes at index + offset
     wirelen            meta which                   SKF_AD_* of the metadata word
     add sub mul div mod and or xor lsh rsh (a, b)   neg a
+    pick condition k   k where the condition holds, else 0
 
 Conditions:
     true  false  not x  all x...  any x...
@@ -123,6 +124,10 @@ class Graph:
     def meta(self, which: int) -> Node:
         """What the metadata word says for an SKF_AD_* number."""
         return self._node("meta", which)
+
+    def pick(self, condition: Node, k: int) -> Node:
+        """A number where the condition holds, else 0."""
+        return self._node("pick", condition, k)
 
     def neg(self, a: Node) -> Node:
         """0 - a."""
@@ -320,6 +325,8 @@ def upper(a: Node) -> int:
         return _ones(min(U32, upper(args[0]) << args[1].args[0]))
     if op in ("or", "xor"):
         return _ones(upper(args[0]) | upper(args[1]))
+    if op == "pick":
+        return _ones(args[1])
     if op == "add":
         total = upper(args[0]) + upper(args[1])
         return _ones(total) if total <= U32 else U32
@@ -367,6 +374,8 @@ def show(node: Node) -> str:
         return _show_match(args[0])
     if op == "in":
         return f"{show(args[0])} in {{{len(args[1])} numbers}}"
+    if op == "pick":
+        return f"({args[1]} if {show(args[0])} else 0)"
     if op == "not":
         return f"not ({show(args[0])})"
     if op in ("all", "any"):
@@ -487,6 +496,8 @@ def _remake(graph: Graph, node: Node, change: Callable[[Node], Node]) -> Node:
         return graph.contains(change(args[0]), args[1])
     if op in ("all", "any"):
         return (graph.all_ if op == "all" else graph.any_)(change(x) for x in args)
+    if op == "pick":
+        return graph.pick(change(args[0]), args[1])
     if op in ("not", "neg"):
         return (graph.not_ if op == "not" else graph.neg)(change(args[0]))
     if op in ("eq", "lt"):

@@ -70,6 +70,8 @@ class Selector:
             return self._meta(args[0])
         if op == "neg":
             return m.value("neg32", self.value(args[0]))
+        if op == "pick":
+            return m.alu("and", m.alu("arsh", self.sign(args[0]), 63), args[1])
         a, b = self.value(args[0]), self.value(args[1])
         if op in ("lsh", "rsh") and args[1].op != "const":
             # By 32 and more everything is shifted out: mask with (b - 32) s>> 63.

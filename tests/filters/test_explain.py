@@ -65,7 +65,7 @@ def test_stages():
         "ihl: IPv4 headers of 20 bytes",
         "bounds: packets of 58 bytes at least",
         "sets: chains as one test",
-        "ifconvert, clamp: branch-free form",
+        "ifconvert, clamp, offset: branch-free form",
         "early-out form",
         "eBPF, branch-free form",
         "eBPF, early-out form",

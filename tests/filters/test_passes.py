@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from dpcap.filters import cbpf, evaluate, libpcap
 from dpcap.filters.build import TooManyPathsError, build
 from dpcap.filters.ir import Graph, order, text
-from dpcap.filters.passes import bounds, clamp, ifconvert, ihl, implied, sets
+from dpcap.filters.passes import bounds, clamp, ifconvert, ihl, implied, offset, sets
 from support.packets import assorted
 from support.programs import packets, programs
 
@@ -47,11 +47,12 @@ def drop_implied(graph, root):
 
 
 def if_convert(graph, root):
-    """Clamping too: without it the loads of both sides would not be safe."""
+    """With clamping, without which the loads of both sides would not be safe, and offset selection."""
     value = ifconvert.accepted_value(root)
     if value is None:
         return root
     condition = clamp.clamp(graph, ifconvert.condition_of(graph, root), AVAILABLE)
+    condition = offset.select_offsets(graph, condition, AVAILABLE)
     return graph.branch(condition, graph.ret(value), graph.ret(graph.const(0)))
 
 
@@ -153,3 +154,11 @@ def test_the_type_is_asked_for_once():
     asked = [sum(repr(n) == "if P[12:2] == 0800" for n in order(root)) for root in (before, after)]
     assert asked[0] > 1
     assert asked[1] == 1
+
+
+def test_ports_of_both_ip_versions_are_tested_once():
+    graph = Graph()
+    root = build(graph, cbpf.validate(libpcap.compile_cbpf("udp port 53")))
+    fixed, _ = ihl.speculate(graph, root)
+    after = if_convert(graph, bounds.drop_known(graph, fixed, AVAILABLE))
+    assert repr(after).count("== 0x35") == 2
