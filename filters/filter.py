@@ -40,15 +40,33 @@ class Filter:
         self.expression = expression
         #: libpcap's program. cbpf.format_c() and others print it as tcpdump does.
         self.cbpf = program
-        #: Programs with the same answers, by name; the first is the default. See forms.py.
+        #: Programs with the same answers, by name, the best guess first. See forms.py.
         self.forms: dict[str, Form] = compile_forms(program) if optimize else {"plain": plain_form(program)}
         self._programs: dict[str, Program] = {}
+        self._default_form: str | None = None
         self._oracle: libpcap.Oracle | None = None
 
     @property
     def default_form(self) -> str:
-        """The form that is run when none is asked for."""
-        return next(iter(self.forms))
+        """The form that is run when none is asked for: the first that the verifier accepts.
+
+        What the passes know is not always what the verifier can prove: then the plain
+        translation, which checks before each load, is still there.
+        """
+        if self._default_form is None:
+            self._default_form = next((name for name in self.forms if self._is_accepted(name)), "plain")
+            if self._default_form not in self.forms:
+                self.forms["plain"] = plain_form(self.cbpf)
+        return self._default_form
+
+    def _is_accepted(self, form: str) -> bool:
+        from dpcap.ubpf_host.errors import VerifierError  # noqa: PLC0415 (nothing of the VM is needed to compile)
+
+        try:
+            self.program(form)
+        except VerifierError:
+            return False
+        return True
 
     @property
     def ebpf(self) -> bytes:
@@ -69,7 +87,7 @@ class Filter:
         return cls(None, cbpf.validate(instructions), optimize=optimize)
 
     def program(self, form: str | None = None) -> Program:
-        """A form (by default the first) in the VM, verified at the first use."""
+        """A form (by default default_form) in the VM, verified at the first use."""
         name = form or self.default_form
         if name not in self._programs:
             from dpcap.ubpf_host.program import Program  # noqa: PLC0415 (nothing of the VM is needed to compile)
