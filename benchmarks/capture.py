@@ -295,7 +295,7 @@ class Bench:
 
     def run(self, case: Case, tool: type[Tool], reads: int) -> Row:
         """Measure one case with one tool."""
-        results = []
+        results: list[tuple[float, ...]] = []
         app = Application(self.pcap, case.load, self.pages, reads=reads)
         try:
             while len(results) < self.args.rounds:

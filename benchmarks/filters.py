@@ -26,6 +26,7 @@ import math
 import os
 import random
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,10 +110,9 @@ def measure(
         _, wanted = time(reference, order, 1)
         for _ in range(3):
             for name in NAMES:
-                forms = ours.get(name) or {"": reference if name == "libpcap" else others.get(name)}
+                other = reference if name == "libpcap" else others.get(name)
+                forms = ours.get(name) or ({"": other} if other else {})
                 for form, timed in forms.items():
-                    if timed is None:
-                        continue
                     took, count = time(timed, order)
                     if count != wanted:
                         row.wrong.add(name)
@@ -120,6 +120,12 @@ def measure(
                         best[name] = took
                         if name == "jit-burst":
                             row.forms[load] = form
+
+
+def run_each(time: Callable[..., Any], timed: engines.Timed, orders: list[Any]) -> None:
+    """Run an engine once over every workload."""
+    for order in orders:
+        time(timed, order, 1)
 
 
 def survives(work: Callable[[], object]) -> bool:
@@ -211,7 +217,7 @@ def main() -> int:
         others = {"gcc": c}
         machine = rte.load(tap) if rte else None
         orders = [order for _, order in work.values()]
-        if machine is not None and survives(lambda m=machine, o=orders: [time(m, order, 1) for order in o]):
+        if machine is not None and survives(partial(run_each, time, machine, orders)):
             others["rte_bpf_jit"] = machine
         elif rte:
             row.wrong.add("rte_bpf_jit")

@@ -94,7 +94,7 @@ class Others:
         try:
             ubpf = Ubpf(program)
         except EngineError as error:
-            print(f"{tap.expression[:40]!r}: {error}", file=sys.stderr)
+            print(f"{(tap.expression or '')[:40]!r}: {error}", file=sys.stderr)
         else:
             self._adapters.set_ubpf(ctypes.c_void_p(_pointer(ubpf.library.ubpf_exec)))
             run = _pointer(self._adapters.run_ubpf)
