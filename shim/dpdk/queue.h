@@ -44,7 +44,6 @@ struct sink {
 
 	/* Of the control thread. */
 	struct queue_ctx *ctx;
-	struct session *session;
 	struct program *program; /* one reference to it */
 	bool live;		 /* the queue's lcore sees it */
 	struct sink *next;	 /* of the session */
