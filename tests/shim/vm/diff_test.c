@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "engines.h"
+#include "options.h"
 #include "progen.h"
 
 #define DEFAULT_COUNT 2000
@@ -145,16 +146,6 @@ static void run_program(uint64_t seed)
 			run_burst(&engines, seed);
 	}
 	engines_free(&engines);
-}
-
-static uint64_t option(int argc, char **argv, const char *name, uint64_t value)
-{
-	int i;
-
-	for (i = 1; i + 1 < argc; i++)
-		if (strcmp(argv[i], name) == 0)
-			value = strtoull(argv[i + 1], NULL, 0);
-	return value;
 }
 
 int main(int argc, char **argv)

@@ -13,6 +13,7 @@
 
 #include "engines.h"
 #include "kernel.h"
+#include "options.h"
 #include "progen.h"
 
 #define DEFAULT_COUNT 2000
@@ -181,16 +182,6 @@ static void stop(int signal)
 {
 	(void)signal;
 	stopped = 1;
-}
-
-static uint64_t option(int argc, char **argv, const char *name, uint64_t value)
-{
-	int i;
-
-	for (i = 1; i + 1 < argc; i++)
-		if (strcmp(argv[i], name) == 0)
-			value = strtoull(argv[i + 1], NULL, 0);
-	return value;
 }
 
 int main(int argc, char **argv)
