@@ -27,6 +27,9 @@ class Command(NamedTuple):
 
 
 COMMANDS = (
+    Command(
+        "explain", "dpcap.capture.explain_command", "show every stage of a filter, and why a packet matches"
+    ),
     Command("shim", "dpcap.capture.shim_command", "print, install or remove the plugin for applications"),
     Command("extcap", "dpcap.capture.extcap", "make the ports interfaces of Wireshark and tshark"),
 )

@@ -21,11 +21,16 @@ def expression(arguments: Arguments) -> str:
     """Return the filter expression: the words joined by spaces, or -F FILE without its comments."""
     if arguments.filter_file is None:
         return " ".join(arguments.filter)
+    return read_filter_file(arguments.filter_file)
+
+
+def read_filter_file(path: str) -> str:
+    """Return the filter in a file, without the comments."""
     try:
-        with open(arguments.filter_file, errors="surrogateescape") as file:
+        with open(path, errors="surrogateescape") as file:
             text = file.read()
     except OSError as error:
-        raise DpcapError(f"cannot read the filter from {arguments.filter_file}: {error.strerror}") from error
+        raise DpcapError(f"cannot read the filter from {path}: {error.strerror}") from error
     return re.sub(r"#.*", "", text)
 
 

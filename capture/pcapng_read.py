@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SECTION_HEADER = 0x0A0D0D0A
 INTERFACE_DESCRIPTION = 1
+OBSOLETE_PACKET = 2
 SIMPLE_PACKET = 3
 INTERFACE_STATISTICS = 5
 ENHANCED_PACKET = 6
@@ -94,9 +95,9 @@ def blocks(stream: BinaryIO) -> Iterator[Block]:
     """Yield every block of a stream. Raises PcapngError where the stream stops making sense."""
     order = ""
     at = 0
-    while header := _read(stream, 8, at, may_end=True):
+    while header := read_exactly(stream, 8, f"the block at byte {at}", may_end=True):
         if header[:4] == b"\x0a\x0d\x0d\x0a":  # reads the same in both orders
-            header += _read(stream, 4, at)
+            header += read_exactly(stream, 4, f"the block at byte {at}")
             order = _MAGIC.get(header[8:12], "")
             if not order:
                 raise PcapngError(f"byte {at}: a section header without pcapng's byte-order magic")
@@ -105,22 +106,25 @@ def blocks(stream: BinaryIO) -> Iterator[Block]:
         kind, size = struct.unpack_from(order + "II", header)
         if size < max(_MIN_BLOCK, len(header) + 4) or size > _MAX_BLOCK or size % 4:
             raise PcapngError(f"byte {at}: a block cannot be {size} bytes long")
-        raw = header + _read(stream, size - len(header), at)
+        raw = header + read_exactly(stream, size - len(header), f"the block at byte {at}")
         if raw[-4:] != raw[4:8]:
             raise PcapngError(f"byte {at}: the two lengths of a block differ")
         yield Block(kind, raw, order)
         at += size
 
 
-def _read(stream: BinaryIO, size: int, at: int, *, may_end: bool = False) -> bytes:
-    """Read size bytes: streams may give less at a time. Nothing is allowed only between blocks."""
+def read_exactly(stream: BinaryIO, size: int, what: str, *, may_end: bool = False) -> bytes:
+    """Read size bytes: streams may give less at a time. Nothing at all is right only where it may end.
+
+    Raises PcapngError, which says in what the stream ends.
+    """
     data = stream.read(size)
     while len(data) < size:
         more = stream.read(size - len(data))
         if not more:
             if may_end and not data:
                 return b""
-            raise PcapngError(f"the file ends in the middle of the block at byte {at}")
+            raise PcapngError(f"the file ends in the middle of {what}")
         data += more
     return data
 
@@ -196,6 +200,21 @@ def _parse_simple(block: Block, interfaces: list[Interface]) -> Packet:
     return Packet(0, interfaces[0], 0, body[4 : 4 + kept], origlen, 0, None, 0, b"", block)
 
 
+def _parse_obsolete(block: Block, interfaces: list[Interface]) -> Packet:
+    """Parse a packet block, which the enhanced one has replaced; its options are not read."""
+    body = block.body()
+    if len(body) < 20:
+        raise PcapngError("a packet block is too short")
+    interface_id, _, high, low, caplen, origlen = struct.unpack_from(block.order + "HHIIII", body)
+    if interface_id >= len(interfaces):
+        raise PcapngError(f"a packet of interface {interface_id}, which was not described")
+    if caplen > len(body) - 20:
+        raise PcapngError(f"a packet of {caplen} bytes in a block of {len(block.raw)}")
+    interface = interfaces[interface_id]
+    ns = interface.ns(high << 32 | low)
+    return Packet(interface_id, interface, ns, body[20 : 20 + caplen], origlen, 0, None, 0, b"", block)
+
+
 def packets(stream: BinaryIO) -> Iterator[Packet]:
     """Yield every packet of a stream. Raises PcapngError where the stream stops making sense."""
     for item in items(stream):
@@ -212,6 +231,9 @@ def items(stream: BinaryIO) -> Iterator[Packet | Block]:
             continue
         if block.kind == SIMPLE_PACKET:
             yield _parse_simple(block, interfaces)
+            continue
+        if block.kind == OBSOLETE_PACKET:
+            yield _parse_obsolete(block, interfaces)
             continue
         if block.kind == SECTION_HEADER:
             interfaces = []  # numbered anew in each section

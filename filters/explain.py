@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dpcap.filters import ir, libpcap
 from dpcap.filters.build import TooManyPathsError, build
@@ -11,7 +11,7 @@ from dpcap.filters.evaluate import Evaluation
 from dpcap.filters.fields import dissect, name_of
 from dpcap.filters.forms import decisions
 from dpcap.ubpf_host.disasm import disassemble
-from dpcap.ubpf_host.errors import EngineError
+from dpcap.ubpf_host.errors import EngineError, VerifierError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,11 +24,17 @@ _LINES = 400
 _WIDTH = 16
 
 
+#: What a stage can be: libpcap's program, decisions before and after the passes, programs of the VM.
+KINDS: Final = ("cbpf", "ir", "pass", "ebpf", "native")
+
+
 class Stage(NamedTuple):
     """The filter after one stage."""
 
     title: str
     text: str
+    kind: str  # one of KINDS
+    form: str = ""  # whose program it is, of ebpf and native
 
 
 def stages(tap: Filter, *, native: bool = True) -> list[Stage]:
@@ -36,18 +42,23 @@ def stages(tap: Filter, *, native: bool = True) -> list[Stage]:
 
     Machine code needs capstone; without it, or without a JIT, that stage says so.
     """
-    found = [Stage("cBPF", libpcap.format_text(tap.cbpf))]
+    found = [Stage("cBPF", libpcap.format_text(tap.cbpf), "cbpf")]
     if "plain" not in tap.forms:
         found += _decision_stages(tap)
     for name, form in tap.forms.items():
-        found.append(Stage(f"eBPF, {name} form", disassemble(form.code)))
-    if native:
-        try:
-            code = tap.program().disassemble_native()
-        except EngineError as error:
-            code = f"{error}\n"
-        found.append(Stage(f"machine code, {tap.default_form} form", code))
-    return [Stage(title, _shortened(text)) for title, text in found]
+        found.append(Stage(f"eBPF, {name} form", disassemble(form.code), "ebpf", name))
+        if native:
+            found.append(Stage(f"machine code, {name} form", _native(tap, name), "native", name))
+    return [stage._replace(text=_shortened(stage.text)) for stage in found]
+
+
+def _native(tap: Filter, form: str) -> str:
+    try:
+        return tap.program(form).disassemble_native()
+    except EngineError as error:
+        return f"{error}\n"
+    except VerifierError as error:
+        return f"the verifier refuses it: {error}\n"
 
 
 def _decision_stages(tap: Filter) -> Iterator[Stage]:
@@ -57,9 +68,9 @@ def _decision_stages(tap: Filter) -> Iterator[Stage]:
     except TooManyPathsError:
         return
     passes: list[Stage] = []
-    decisions(graph, root, lambda title, after: passes.append(Stage(title, ir.text(after))))
+    decisions(graph, root, lambda title, after: passes.append(Stage(title, ir.text(after), "pass")))
     before = ir.text(root)
-    yield Stage("decisions", before)
+    yield Stage("decisions", before, "ir")
     for stage in passes:
         if stage.text != before:
             yield stage
@@ -128,12 +139,17 @@ def reason(tap: Filter, packet: bytes, wirelen: int | None = None) -> Reason:
 
 
 def _offsets(condition: Node, evaluate: Evaluation) -> Iterator[int]:
-    """The bytes of the packet that a condition is about."""
+    """The bytes of the packet that a condition is about, not those that tell where they are."""
     if condition.op == "has":
         end, index = condition.args
         yield end + (0 if index is None else evaluate(index)) - 1
         return
-    for part in ir.parts_of(condition):
+    parts = list(ir.parts_of(condition))
+    indexes = (part.args[2] for part in parts if part.op == "load" and part.args[2] is not None)
+    places = {place for index in indexes for place in ir.parts_of(index)}
+    for part in parts:
+        if part in places:
+            continue
         if part.op == "match":
             yield from (offset for offset, _, _ in part.args[0])
         elif part.op == "load":
