@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from dpcap.filters.ir import FOLD, U32
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dpcap.filters.ir import Node
 
 
@@ -29,11 +31,15 @@ def run(root: Node, packet: bytes, wirelen: int) -> int:
 
 
 class Evaluation:
-    """Values and conditions for one packet. All parts are looked at, as code without branches does."""
+    """Values and conditions for one packet. All parts are looked at, as code without branches does.
 
-    def __init__(self, packet: bytes, wirelen: int) -> None:
+    ``metadata`` has the packet's direction, port and queue by SKF_AD_* numbers; 0 where left out.
+    """
+
+    def __init__(self, packet: bytes, wirelen: int, metadata: Mapping[int, int] | None = None) -> None:
         self.packet = packet
         self.wirelen = wirelen
+        self.metadata = metadata or {}
         self.known: dict[Node, int] = {}  # parts are shared: as a tree they would be endless
 
     def __call__(self, node: Node) -> int:
@@ -65,7 +71,7 @@ class Evaluation:
         if op == "const":
             return int(args[0])
         if op in ("wirelen", "meta"):
-            return self.wirelen if op == "wirelen" else 0
+            return self.wirelen if op == "wirelen" else self.metadata.get(args[0], 0)
         if op in ("true", "false"):
             return op == "true"
         if op == "pick":

@@ -3,25 +3,28 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dpcap.filters import ir, libpcap
+from dpcap.filters import cbpf, ir, libpcap, plain
 from dpcap.filters.build import TooManyPathsError, build
 from dpcap.filters.evaluate import Evaluation
-from dpcap.filters.fields import dissect, name_of
 from dpcap.filters.forms import decisions
+from dpcap.filters.words import Narrator
 from dpcap.ubpf_host.disasm import disassemble
 from dpcap.ubpf_host.errors import EngineError, VerifierError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
-    from dpcap.filters.filter import Filter
+    from dpcap.filters.filter import Direction, Filter
     from dpcap.filters.ir import Node
 
 # Lines of one stage that are shown: lists of hosts have thousands.
 _LINES = 400
 _WIDTH = 16
+# Lines of a packet's way for the members of one list.
+_MEMBERS = 5
 
 
 #: What a stage can be: libpcap's program, decisions before and after the passes, programs of the VM.
@@ -87,10 +90,12 @@ def _shortened(text: str) -> str:
 class Step(NamedTuple):
     """One test on a packet's way through the filter."""
 
-    test: str
+    test: str  # in words: udp.dstport == 2152
     holds: bool
     fields: tuple[str, ...]  # that were looked at
     offsets: tuple[int, ...]  # bytes that were looked at, some perhaps beyond the packet
+    subject: str  # what the test is about: udp.dstport
+    value: str  # what the packet has there: 1024
 
 
 class Reason(NamedTuple):
@@ -105,66 +110,95 @@ class Reason(NamedTuple):
         """The test that decided; None for a filter that tests nothing."""
         return self.steps[-1] if self.steps else None
 
-    def __str__(self) -> str:
-        lines = []
-        for step in self.steps:
-            answer = "yes" if step.holds else "no"
-            lines.append(f"  {step.test:<44} {answer:<4} {', '.join(step.fields)}")
+    @property
+    def verdict(self) -> str:
+        """One line: whether the packet matches, and the field that decided."""
         last = self.decided_by
-        why = f", decided by {', '.join(last.fields) or last.test}" if last else ""
-        head = f"{'matches' if self.result else 'does not match'}{why}"
-        return "\n".join([head, *lines, dump(self.packet, last.offsets if last else ())])
+        why = f", decided by {last.subject}: {last.value}" if last else ""
+        return f"{'matches' if self.result else 'does not match'}{why}"
+
+    def path(self) -> Iterator[str]:
+        """The tests, one a line; of long lists only the first members."""
+        shown = [_Row(s.test, s.holds, s.subject, s.value) for s in self.steps]
+        rows = list(_without_lists(shown))
+        width = max((len(row.test) for row in rows), default=0)
+        for row in rows:
+            yield f"  {row.test:<{width}}  {'yes' if row.holds else 'no':<3}  {row.value}".rstrip()
+
+    def __str__(self) -> str:
+        last = self.decided_by
+        return "\n".join([self.verdict, *self.path(), dump(self.packet, last.offsets if last else ())])
 
 
-def reason(tap: Filter, packet: bytes, wirelen: int | None = None) -> Reason:
+class _Row(NamedTuple):
+    test: str
+    holds: bool
+    subject: str
+    value: str
+
+
+def _without_lists(rows: list[_Row]) -> Iterator[_Row]:
+    """Of more than some tests of one value in a row, which all fail, the first and the last one."""
+    for (subject, holds), group in itertools.groupby(rows, key=lambda row: (row.subject, row.holds)):
+        members = list(group)
+        if holds or len(members) <= _MEMBERS:
+            yield from members
+        else:
+            left = len(members) - _MEMBERS + 1
+            yield from members[: _MEMBERS - 2]
+            yield _Row(f"{left} more of {subject}", False, subject, members[0].value)
+            yield members[-1]
+
+
+def reason(
+    tap: Filter,
+    packet: bytes,
+    wirelen: int | None = None,
+    *,
+    direction: Direction | None = None,
+    port: int = 0,
+    queue: int = 0,
+) -> Reason:
     """Follow a packet through the filter's decisions, in libpcap's order.
 
-    The filter has no direction, port or queue here: `inbound` holds. Raises
-    TooManyPathsError for programs that are no decisions (never made by libpcap).
+    Arguments as of :meth:`Filter.run`. Raises TooManyPathsError for programs that are no
+    decisions (never made by libpcap).
     """
-    evaluate = Evaluation(packet, len(packet) if wirelen is None else wirelen)
-    fields = dissect(packet)
+    metadata = {
+        cbpf.SKF_AD_PKTTYPE: plain.PACKET_OUTGOING if direction == "out" else 0,
+        cbpf.SKF_AD_IFINDEX: port,
+        cbpf.SKF_AD_QUEUE: queue,
+    }
+    evaluate = Evaluation(packet, len(packet) if wirelen is None else wirelen, metadata)
+    narrator = Narrator(evaluate)
     node = build(ir.Graph(), tap.cbpf)
     steps = []
+    told_of: set[Node] = set()
     while node.op == "branch":
         condition, then, else_ = node.args
         holds = bool(evaluate(condition))
-        offsets = tuple(sorted(_offsets(condition, evaluate)))
-        # That a byte is there is worth a line only where it is not.
-        if condition.op != "has" or not holds:
-            names = dict.fromkeys(name_of(fields, offset) for offset in offsets)
-            steps.append(Step(ir.show(condition), holds, tuple(names), offsets))
+        # That a byte is there is worth a line only where it is not; an answer is told once.
+        if (condition.op != "has" or not holds) and condition not in told_of:
+            told_of.add(condition)
+            told = narrator.tell(condition)
+            offsets = tuple(sorted(narrator.offsets(condition)))
+            steps.append(Step(told.test, holds, told.fields, offsets, told.subject, told.value))
         node = then if holds else else_
     return Reason(evaluate(node.args[0]), steps, packet)
 
 
-def _offsets(condition: Node, evaluate: Evaluation) -> Iterator[int]:
-    """The bytes of the packet that a condition is about, not those that tell where they are."""
-    if condition.op == "has":
-        end, index = condition.args
-        yield end + (0 if index is None else evaluate(index)) - 1
-        return
-    parts = list(ir.parts_of(condition))
-    indexes = (part.args[2] for part in parts if part.op == "load" and part.args[2] is not None)
-    places = {place for index in indexes for place in ir.parts_of(index)}
-    for part in parts:
-        if part in places:
-            continue
-        if part.op == "match":
-            yield from (offset for offset, _, _ in part.args[0])
-        elif part.op == "load":
-            size, offset, index = part.args
-            at = offset + (0 if index is None else evaluate(index))
-            yield from range(at, at + size)
-
-
-def dump(packet: bytes, marked: tuple[int, ...] = ()) -> str:
-    """The packet in hexadecimal, 16 bytes a line, with [brackets] around the marked bytes."""
+def dump(packet: bytes, marked: Collection[int] = ()) -> str:
+    """The packet in hexadecimal and ASCII, 16 bytes a line, with [brackets] around the marked bytes."""
     lines = []
     for start in range(0, len(packet), _WIDTH):
-        row = "".join(
-            f"[{byte:02x}]" if start + i in marked else f" {byte:02x} "
-            for i, byte in enumerate(packet[start : start + _WIDTH])
-        )
-        lines.append(f"  {start:04x} {row.replace('][', ' ')}".rstrip())
+        row = packet[start : start + _WIDTH]
+        shown, before = "", False
+        for at, byte in enumerate(row, start):
+            inside = at in marked
+            shown += ("]" if before else "[") if inside != before else " "
+            shown += f"{byte:02x}"
+            before = inside
+        shown += "]" if before else ""
+        text = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in row)
+        lines.append(f"  {start:04x} {shown:<{3 * _WIDTH + 1}}  {text}")
     return "\n".join(lines)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Names for the bytes of a packet, as Wireshark calls its fields.
 
-Only what filter expressions look at: Ethernet, VLAN, MPLS, ARP, IPv4, IPv6, TCP, UDP, ICMP.
+Only what filter expressions look at: Ethernet, VLAN, MPLS, ARP, IPv4, IPv6 with extension headers, TCP,
+UDP, SCTP, ICMP, GTP-U, VXLAN. What a tunnel carries has the same names behind ``inner.``.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 Layout = tuple[tuple[str, int], ...]  # names and sizes in bytes, one after the other
 
@@ -39,6 +40,15 @@ _TRANSPORT: Final[dict[int, tuple[str, Layout]]] = {
     58: ("icmpv6", (("icmpv6.type", 1), ("icmpv6.code", 1), ("icmpv6.checksum", 2))),
     132: ("sctp", (("sctp.srcport", 2), ("sctp.dstport", 2), ("sctp.verification_tag", 4))),
 }
+_GTP: Final[Layout] = (("gtp.flags", 1), ("gtp.message", 1), ("gtp.length", 2), ("gtp.teid", 4))
+_GTP_OPTIONAL: Final[Layout] = (("gtp.seq_number", 2), ("gtp.npdu_number", 1), ("gtp.next", 1))
+_VXLAN: Final[Layout] = (("vxlan.flags", 2), ("vxlan.gbp", 2), ("vxlan.vni", 4))
+_GTP_PORT: Final = 2152
+_VXLAN_PORT: Final = 4789
+_GPDU: Final = 0xFF  # a GTP-U message that carries a packet
+# IPv6 extension headers: hop-by-hop, routing, fragment, destination options.
+_EXTENSIONS: Final = {0: "ipv6.hopopts", 43: "ipv6.routing", 44: "ipv6.fraghdr", 60: "ipv6.dstopts"}
+_FRAGMENT: Final = 44
 _TAGS: Final = (0x8100, 0x88A8, 0x9100)
 _MPLS: Final = (0x8847, 0x8848)
 _FRAGMENT_OFFSET: Final = 0x1FFF
@@ -76,9 +86,9 @@ def _number(packet: bytes, at: int, size: int) -> int:
     return int.from_bytes(packet[at : at + size], "big")
 
 
-def _layers(packet: bytes) -> Iterator[Field]:
-    yield from _lay(_ETHERNET, 0)
-    at, kind = 14, _number(packet, 12, 2)
+def _layers(packet: bytes, at: int = 0) -> Iterator[Field]:
+    yield from _lay(_ETHERNET, at)
+    at, kind = at + 14, _number(packet, at + 12, 2)
     while kind in _TAGS:
         yield from _lay(_VLAN, at)
         kind, at = _number(packet, at + 2, 2), at + 4
@@ -91,15 +101,31 @@ def _layers(packet: bytes) -> Iterator[Field]:
     if kind in (0x806, 0x8035):
         yield from _lay(_ARP, at)
     elif kind == 0x800:
-        yield from _lay(_IPV4, at)
-        size = 4 * (_number(packet, at, 1) & 0xF)
-        if size > 20:
-            yield Field("ip.options", at + 20, at + size)
-        if not _number(packet, at + 6, 2) & _FRAGMENT_OFFSET:
-            yield from _transport(packet, at + size, _number(packet, at + 9, 1))
+        yield from _ipv4(packet, at)
     elif kind == 0x86DD:
-        yield from _lay(_IPV6, at)
-        yield from _transport(packet, at + 40, _number(packet, at + 6, 1))
+        yield from _ipv6(packet, at)
+
+
+def _ipv4(packet: bytes, at: int) -> Iterator[Field]:
+    yield from _lay(_IPV4, at)
+    size = 4 * (_number(packet, at, 1) & 0xF)
+    if size > 20:
+        yield Field("ip.options", at + 20, at + size)
+    if not _number(packet, at + 6, 2) & _FRAGMENT_OFFSET:
+        yield from _transport(packet, at + size, _number(packet, at + 9, 1))
+
+
+def _ipv6(packet: bytes, at: int) -> Iterator[Field]:
+    yield from _lay(_IPV6, at)
+    protocol, at = _number(packet, at + 6, 1), at + 40
+    while protocol in _EXTENSIONS and at < len(packet):
+        size = 8 if protocol == _FRAGMENT else 8 * (_number(packet, at + 1, 1) + 1)
+        yield Field(f"{_EXTENSIONS[protocol]}.nxt", at, at + 1)
+        yield Field(_EXTENSIONS[protocol], at + 1, at + size)
+        if protocol == _FRAGMENT and _number(packet, at + 2, 2) >> 3:
+            return
+        protocol, at = _number(packet, at, 1), at + size
+    yield from _transport(packet, at, protocol)
 
 
 def _transport(packet: bytes, at: int, protocol: int) -> Iterator[Field]:
@@ -107,3 +133,33 @@ def _transport(packet: bytes, at: int, protocol: int) -> Iterator[Field]:
     yield from _lay(layout, at)
     if name == "tcp" and _number(packet, at + 12, 1) >> 4 > 5:
         yield Field("tcp.options", at + 20, at + 4 * (_number(packet, at + 12, 1) >> 4))
+    if name == "udp":
+        ports = (_number(packet, at, 2), _number(packet, at + 2, 2))
+        if _GTP_PORT in ports:
+            yield from _gtp(packet, at + 8)
+        elif _VXLAN_PORT in ports:
+            yield from _lay(_VXLAN, at + 8)
+            yield from _inner(_layers(packet, at + 16))
+
+
+def _gtp(packet: bytes, at: int) -> Iterator[Field]:
+    """3GPP TS 29.281, 5.1 and 5.2."""
+    yield from _lay(_GTP, at)
+    flags, message = _number(packet, at, 1), _number(packet, at + 1, 1)
+    at += 8
+    if flags & 7:
+        yield from _lay(_GTP_OPTIONAL, at)
+        following, at = _number(packet, at + 3, 1) if flags & 4 else 0, at + 4
+        while following and at < len(packet):
+            size = 4 * (_number(packet, at, 1) or 1)
+            yield Field("gtp.ext_hdr", at, at + size)
+            following, at = _number(packet, at + size - 1, 1), at + size
+    if message == _GPDU:
+        version = _number(packet, at, 1) >> 4
+        if version in (4, 6):
+            yield from _inner((_ipv4 if version == 4 else _ipv6)(packet, at))
+
+
+def _inner(fields: Iterable[Field]) -> Iterator[Field]:
+    for name, start, end in fields:
+        yield Field(f"inner.{name}", start, end)

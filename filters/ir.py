@@ -354,7 +354,7 @@ def _packet_bits(a: Node) -> tuple[int, int, int, int] | None:
     return None
 
 
-_INFIX: Final = {
+INFIX: Final = {
     "add": "+", "sub": "-", "mul": "*", "div": "/", "mod": "%", "and": "&", "or": "|",
     "xor": "^", "lsh": "<<", "rsh": ">>", "eq": "==", "lt": "<",
 }  # fmt: skip
@@ -380,8 +380,8 @@ def show(node: Node) -> str:
         return f"not ({show(args[0])})"
     if op in ("all", "any"):
         return "(" + (" and " if op == "all" else " or ").join(show(a) for a in args) + ")"
-    if op in _INFIX:
-        return f"({show(args[0])} {_INFIX[op]} {show(args[1])})"
+    if op in INFIX:
+        return f"({show(args[0])} {INFIX[op]} {show(args[1])})"
     if op == "branch":
         return f"if {show(args[0])}"
     return " ".join([op, *(show(a) if isinstance(a, Node) else str(a) for a in args)])

@@ -76,7 +76,7 @@ def test_counts_over_a_file_are_those_of_tcpdump(capsys, pcap):
 def test_one_packet_of_a_file(capsys, pcap):
     code, out, _ = run(capsys, "udp dst port 1024", pcap, "--packet", 1)
     assert code == 0
-    assert out.startswith("packet 1 matches, decided by udp.dstport\n")
+    assert out.startswith("packet 1 matches, decided by udp.dstport: 1024\n")
     assert "[04 00]" in out
 
 
@@ -85,7 +85,7 @@ def test_a_packet_in_hexadecimal(capsys, between):
     packet = assorted()[0]
     text = "0x" + packet.hex() if between == "0x" else between.join(f"{byte:02x}" for byte in packet)
     _, out, _ = run(capsys, "udp dst port 53", text)
-    assert out.startswith("packet does not match, decided by udp.dstport\n")
+    assert out.startswith("packet does not match, decided by udp.dstport: 1024\n")
 
 
 def test_packets_from_standard_input(pcap):

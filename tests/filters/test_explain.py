@@ -44,10 +44,53 @@ def test_the_field_that_decided(expression, number, matches, field):
     assert str(found).startswith(f"{'matches' if matches else 'does not match'}, decided by ")
 
 
+@pytest.mark.parametrize(
+    ("expression", "number", "verdict"),
+    [
+        ("udp port 2152", 0, "does not match, decided by udp.dstport: 1024"),
+        ("vlan 100", 28, "does not match, decided by vlan.id: 200"),
+        ("mpls 1000", 34, "does not match, decided by mpls.label: 3"),
+        ("dst net 192.168.0.0/16", 0, "matches, decided by ip.dst: 192.168.1.1"),
+        ("ether src 02:00:00:00:00:09", 0, "does not match, decided by eth.src[2:4]: 00:00:00:01"),
+        ("ether[0] & 1 = 0", 0, "matches, decided by eth.dst[0] & 0x01: 0x00"),
+        ("udp[12:4] = 0x11223344", 2, "matches, decided by gtp.teid: 0x11223344"),
+        ("tcp[2:2] > 1023", 5, "does not match, decided by tcp.dstport: 80"),
+        ("ip[2:2] + 14 = len", 0, "matches, decided by ip.len + 14: 48"),
+        ("len > 100", 0, "does not match, decided by frame.len: 48"),
+        ("ether[200] = 1", 0, "does not match, decided by frame.cap_len: 48"),
+        ("outbound", 0, "does not match, decided by direction: inbound"),
+        ("", 0, "matches"),
+    ],
+)
+def test_the_verdict_names_field_and_value(expression, number, verdict):
+    assert reason(compile(expression), assorted()[number]).verdict == verdict
+
+
+def test_metadata_decides():
+    tap = compile("outbound and ifindex 3")
+    assert reason(tap, b"", direction="out", port=3).result
+    assert reason(tap, b"", direction="out", port=4).verdict == "does not match, decided by port: 4"
+
+
+def test_the_path_of_a_long_list_is_short():
+    tap = compile("ip and src host (" + " or ".join(f"1.2.3.{i}" for i in range(60)) + ")")
+    assert list(reason(tap, assorted()[0]).path()) == [
+        "  eth.type == 0x0800  yes  0x0800",
+        "  ip.src == 1.2.3.0   no   10.0.0.1",
+        "  ip.src == 1.2.3.1   no   10.0.0.1",
+        "  ip.src == 1.2.3.2   no   10.0.0.1",
+        "  56 more of ip.src   no   10.0.0.1",
+        "  ip.src == 1.2.3.59  no   10.0.0.1",
+    ]
+
+
 def test_the_deciding_bytes_are_marked():
     text = str(reason(compile("udp dst port 1024"), assorted()[0]))
     assert "[04 00]" in text
-    assert dump(bytes(18), (0, 17)) == "  0000 [00]" + " 00 " * 14 + " 00\n  0010  00 [00]"
+    assert dump(bytes(16) + b"ab", (0, 15, 17)) == (
+        "  0000 [00]00 00 00 00 00 00 00 00 00 00 00 00 00 00[00]  ................\n"
+        "  0010  61[62]                                            ab"
+    )
 
 
 def test_fields_cover_the_packet():
