@@ -22,7 +22,7 @@
 enum reg_type {
 	REG_UNINIT,
 	REG_MIXED, /* different kinds of value on the ways to here: not usable */
-	REG_PART,  /* the low half of a pointer: not usable */
+	REG_PART,  /* the low half of a pointer: tested for 0, or subtracted */
 	REG_SCALAR,
 	REG_POINTER,
 };

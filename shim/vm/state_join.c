@@ -232,9 +232,7 @@ static bool reg_includes(struct join *join, const struct reg *a, const struct re
 		return b->type != REG_UNINIT;
 	if (a->type != b->type)
 		return false;
-	if (a->type == REG_PART)
-		return true;
-	if (a->type == REG_POINTER && (a->region != b->region || a->object != b->object))
+	if (a->type != REG_SCALAR && (a->region != b->region || a->object != b->object))
 		return false;
 	if (b->or_null && !a->or_null)
 		return false;

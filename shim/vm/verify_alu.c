@@ -164,6 +164,26 @@ static int pointer_difference(struct verifier *v, struct state *state, uint32_t 
 	return 0;
 }
 
+/*
+ * The low half of the packet's end minus that of its start. Addresses are base + offset
+ * with one base, so the low half of the difference of the addresses is that of the
+ * offsets, whatever wraps. (Stack of a function that has returned is not there any
+ * more: the packet alone has one base at all times.)
+ */
+static bool half_difference(struct verifier *v, struct state *state, struct reg *dst,
+			    const struct reg *src)
+{
+	struct reg a = *dst, b = *src;
+
+	if ((a.type != REG_PART && a.type != REG_POINTER) ||
+	    (b.type != REG_PART && b.type != REG_POINTER) || a.region != REGION_PACKET ||
+	    b.region != REGION_PACKET)
+		return false;
+	a.type = b.type = REG_SCALAR;
+	*dst = number_alu32(v, state, SCALAR_SUB, &a, &b);
+	return true;
+}
+
 /* Pointers are moved by bounded numbers, subtracted from each other, no more. */
 static int pointer_alu(struct verifier *v, struct state *state, uint32_t pc, struct reg *dst,
 		       const struct reg *src)
@@ -251,6 +271,9 @@ int verify_alu(struct verifier *v, struct state *state, uint32_t pc)
 	struct reg src, zero;
 	int rc;
 
+	if (is32 && code == BPF_SUB && insn_is_x(insn) &&
+	    half_difference(v, state, dst, state_reg(state, insn_src(insn))))
+		return 0;
 	if (code != BPF_MOV) {
 		rc = check_readable(v, state, pc, insn_dst(insn));
 		if (rc)
