@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dpcap.ubpf_host._vm import ffi, lib
 
 from dpcap.filters import cbpf, libpcap
+from dpcap.ubpf_host.program import Program
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,13 +62,33 @@ static double now(void)
 #define DATA(m) ((m)->buf_addr + (m)->data_off), (m)->data_len
 #define EACH(result) for (uint32_t i = 0; i < n; i++) matches += (result) != 0
 
-/* Nanoseconds for n packets, the least of some runs; *count: how many of them matched. */
-double measure(int kind, void *f, void *program, struct mbuf **m, uint32_t n, int runs, uint64_t *count)
+/* Into another order (Fisher, Yates), from Marsaglia's xorshift. */
+static void shuffle(struct mbuf **m, uint32_t n)
+{
+    static uint64_t x = 88172645463325252;
+
+    for (uint32_t i = n - 1; i > 0; i--) {
+        x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+        uint32_t j = x % (i + 1);
+        struct mbuf *other = m[j];
+        m[j] = m[i], m[i] = other;
+    }
+}
+
+/*
+ * Nanoseconds for n packets, the least of some runs; *count: how many of them matched.
+ * shuffled: in another order in each run.
+ */
+double measure(int kind, void *f, void *program, struct mbuf **m, uint32_t n, int shuffled, int runs,
+               uint64_t *count)
 {
     double best = 1e300;
 
     for (int run = 0; run < runs; run++) {
         uint64_t matches = 0;
+
+        if (shuffled)
+            shuffle(m, n);
         double start = now();
 
         switch (kind) {
@@ -148,10 +169,20 @@ class Packets:
             mbuf.nb_segs = mbuf.refcnt = 1
             at += len(packet) + 192 & ~63
 
-    def order(self, indices: Sequence[int]) -> Any:
-        """An array of pointers to the packets of these indices."""
+    def order(self, indices: Sequence[int], *, shuffled: bool = False) -> Order:
+        """The packets of these indices."""
         start, size = ctypes.addressof(self.mbufs), ctypes.sizeof(Mbuf)
-        return (ctypes.c_void_p * len(indices))(*(start + size * i for i in indices))
+        pointers = (ctypes.c_void_p * len(indices))(*(start + size * i for i in indices))
+        return Order(pointers, shuffled, self)
+
+
+class Order(NamedTuple):
+    """Packets in the order in which engines get them."""
+
+    pointers: Any
+    #: In another order in each run: branch predictors learn some ten thousand packets by heart.
+    shuffled: bool
+    owner: Packets
 
 
 class Timer:
@@ -163,28 +194,29 @@ class Timer:
         self._library = compile_c(_LOOPS, self.folder, "-O2", f"-DBURST={BURST}")
         self._library.measure.restype = ctypes.c_double
 
-    def measure(self, timed: Timed, pointers: Any, runs: int) -> tuple[float, int]:
+    def measure(self, timed: Timed, order: Order, runs: int) -> tuple[float, int]:
         """Nanoseconds a packet, and how many packets matched."""
         count = ctypes.c_uint64()
         took = self._library.measure(
             timed.kind,
             ctypes.c_void_p(timed.function),
             ctypes.c_void_p(timed.program),
-            pointers,
-            len(pointers),
+            order.pointers,
+            len(order.pointers),
+            int(order.shuffled),
             runs,
             ctypes.byref(count),
         )
-        return took / len(pointers), count.value
+        return took / len(order.pointers), count.value
 
 
 def _address(pointer: Any) -> int:
     return int(ffi.cast("uintptr_t", pointer))
 
 
-def jit_burst(tap: Filter, form: str) -> Timed:
+def jit_burst(tap: Filter, form: str, *, prefetch: bool = False) -> Timed:
     """The VM's JIT with the loop inside."""
-    program = tap.program(form)
+    program = Program(tap.forms[form].code, rodata=tap.forms[form].rodata)
     layout = ffi.new(
         "struct dpcap_vm_burst_layout *",
         {
@@ -192,6 +224,7 @@ def jit_burst(tap: Filter, form: str) -> Timed:
             "offset": Mbuf.data_off.offset,
             "len": Mbuf.data_len.offset,
             "wirelen": Mbuf.pkt_len.offset,
+            "prefetch": prefetch,
         },
     )
     if lib.dpcap_vm_jit_burst(program.handle, layout) != 0:

@@ -32,9 +32,8 @@ from typing import TYPE_CHECKING, Any
 
 import filter_engines as engines
 import filter_set
+import inputs
 import traffic
-
-from dpcap.filters import compile  # noqa: A004 - as re.compile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,35 +42,25 @@ if TYPE_CHECKING:
 
 NAMES = ["jit-burst", "jit", "interp", "libpcap", "rte_bpf_jit", "gcc"]
 BIG = 75 << 20
+ROUNDS = 3
 GTPU_PORT = (2152).to_bytes(2, "big")
 
 
-def read_pcap(path: Path) -> list[bytes]:
-    """The packets of a little-endian pcap."""
-    data = path.read_bytes()
-    packets, at = [], 24
-    while at + 16 <= len(data):
-        size = int.from_bytes(data[at + 8 : at + 12], "little")
-        packets.append(data[at + 16 : at + 16 + size])
-        at += 16 + size
-    return packets
-
-
-def workloads(packets: Sequence[bytes], *, full: bool) -> dict[str, tuple[engines.Packets, Any]]:
-    """Packets and their order, by name."""
+def workloads(packets: Sequence[bytes], *, full: bool) -> dict[str, engines.Order]:
+    """Packets in some order, by name."""
     numbers = random.Random(1)
     flow = [p for p in packets if p[36:38] == GTPU_PORT] or list(packets[:1])
     made = {}
     for name, some in (("W1", flow), ("W2", packets)):
-        memory = engines.Packets(some)
-        made[name] = memory, memory.order(numbers.choices(range(len(some)), k=16384))
+        indices = numbers.choices(range(len(some)), k=16384)
+        made[name] = engines.Packets(some).order(indices, shuffled=name == "W2")
     if full:
         copies = [numbers.choice(packets) for _ in range(BIG * len(packets) // sum(map(len, packets)))]
         memory = engines.Packets(copies)
         indices = list(range(len(copies)))
-        made["W3"] = memory, memory.order(indices)
+        made["W3"] = memory.order(indices)
         numbers.shuffle(indices)
-        made["W4"] = memory, memory.order(indices)
+        made["W4"] = memory.order(indices)
     return made
 
 
@@ -90,28 +79,34 @@ class Row:
         return {**vars(self), "wrong": sorted(self.wrong)}
 
 
-def candidates(tap: Filter, make: Callable[[Filter, str], engines.Timed]) -> dict[str, engines.Timed]:
-    """The forms of a filter in one of the VM's engines."""
-    return {form: make(tap, form) for form in tap.forms}
+def candidates(tap: Filter) -> dict[str, dict[str, engines.Timed]]:
+    """What each of the VM's engines has to choose from."""
+    forms = [form for form in tap.forms if tap.is_accepted(form)] or [tap.default_form]
+    return {
+        "jit-burst": {form: engines.jit_burst(tap, form) for form in forms}
+        | {f"{form}, prefetch": engines.jit_burst(tap, form, prefetch=True) for form in forms},
+        "jit": {form: engines.jit(tap, form) for form in forms},
+        "interp": {"": engines.interp(tap, forms[-1])},
+    }
 
 
 def measure(
-    row: Row, tap: Filter, others: dict[str, engines.Timed], time: Callable[..., Any], work: dict[str, Any]
+    row: Row,
+    tap: Filter,
+    others: dict[str, engines.Timed],
+    time: Callable[..., Any],
+    work: dict[str, engines.Order],
 ) -> None:
     """Time every engine on every workload, several rounds in turn, and keep the least."""
-    ours = {
-        "jit-burst": candidates(tap, engines.jit_burst),
-        "jit": candidates(tap, engines.jit),
-        "interp": {"": engines.interp(tap, list(tap.forms)[-1])},
-    }
     reference = engines.pcap(tap)
-    for load, (_, order) in work.items():
+    entries = candidates(tap)
+    entries["libpcap"] = {"": reference}
+    entries |= {name: {"": other} for name, other in others.items()}
+    for load, order in work.items():
         best = row.ns[load] = {}
         _, wanted = time(reference, order, 1)
-        for _ in range(3):
-            for name in NAMES:
-                other = reference if name == "libpcap" else others.get(name)
-                forms = ours.get(name) or ({"": other} if other else {})
+        for _ in range(ROUNDS):
+            for name, forms in entries.items():
                 for form, timed in forms.items():
                     took, count = time(timed, order)
                     if count != wanted:
@@ -122,7 +117,7 @@ def measure(
                             row.forms[load] = form
 
 
-def run_each(time: Callable[..., Any], timed: engines.Timed, orders: list[Any]) -> None:
+def run_each(time: Callable[..., Any], timed: engines.Timed, orders: Sequence[engines.Order]) -> None:
     """Run an engine once over every workload."""
     for order in orders:
         time(timed, order, 1)
@@ -184,6 +179,61 @@ def report(rows: Sequence[Row]) -> None:
                 print(f"  {load} {other:<12} {mean_ratio:5.2f} ({max(found):.2f})   {len(found)} filters")
 
 
+def load_others(
+    taps: Sequence[Filter], timer: engines.Timer, check: Callable[[engines.Timed], bool]
+) -> tuple[list[dict[str, engines.Timed]], list[set[str]]]:
+    """For each filter the engines of others that are installed, and those that fail on it."""
+    found: list[dict[str, engines.Timed]] = [{} for _ in taps]
+    failed: list[set[str]] = [set() for _ in taps]
+    try:
+        for others, compiled in zip(found, engines.gcc(taps, timer.folder), strict=True):
+            others["gcc"] = compiled
+        rte = engines.RteBpf()
+    except (OSError, StopIteration) as error:
+        print(f"no rte_bpf: {error or 'not installed'}", file=sys.stderr)
+        return found, failed
+    for tap, others, wrong in zip(taps, found, failed, strict=True):
+        machine = rte.load(tap)
+        if machine is not None and check(machine):
+            others["rte_bpf_jit"] = machine
+        else:
+            wrong.add("rte_bpf_jit")
+    return found, failed
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Measure, print and write."""
+    filters = (
+        inputs.read_filters(arguments.expressions)
+        if arguments.expressions
+        else inputs.compile_all(("", line) for line in filter_set.FILTERS)
+    )
+    filters = inputs.choose(filters, arguments.only)
+    packets = inputs.read_packets(arguments.pcap) if arguments.pcap else list(traffic.mix(128))
+    if arguments.json:
+        arguments.json.touch()  # whether it can be written shows before the hour, not after it
+    timer = engines.Timer()
+
+    def time(timed: engines.Timed, order: engines.Order, runs: int = arguments.runs) -> tuple[float, int]:
+        return timer.measure(timed, order, runs)
+
+    work = workloads(packets, full=arguments.full)
+
+    def ends_well(timed: engines.Timed) -> bool:
+        return survives(partial(run_each, time, timed, list(work.values())))
+
+    taps = [f.tap for f in filters]
+    found, failed = load_others(taps, timer, ends_well)
+    rows = [Row(f.name, f.tap.expression or "") for f in filters]
+    for row, tap, others, wrong in zip(rows, taps, found, failed, strict=True):
+        row.wrong |= wrong
+        measure(row, tap, others, time, work)
+    report(rows)
+    if arguments.json:
+        figures = {"geomean": geometric_means(rows), "rows": [row.as_json() for row in rows]}
+        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+
+
 def main() -> int:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description="Time filters in every engine.")
@@ -191,41 +241,13 @@ def main() -> int:
     parser.add_argument("--pcap", type=Path, help="the packets of W2; W1 is its GTP-U packets")
     parser.add_argument("--only", action="append", help="a filter's name; repeated")
     parser.add_argument("--full", action="store_true", help="W3 and W4 too")
-    parser.add_argument("--runs", type=int, default=7, help="runs of which the fastest counts")
+    parser.add_argument("--runs", type=inputs.count, default=7, help="runs of which the fastest counts")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
-    arguments = parser.parse_args()
-    lines = arguments.expressions.read_text().splitlines() if arguments.expressions else filter_set.FILTERS
-    packets = read_pcap(arguments.pcap) if arguments.pcap else list(traffic.mix(128))
-    chosen = [(name, expression) for name, _, expression in (line.partition("|") for line in lines if line)]
-    chosen = [(n, e) for n, e in chosen if not arguments.only or n in arguments.only]
-    rows = [Row(name, expression) for name, expression in chosen]
-    taps = [compile(row.expression) for row in rows]
-
-    timer = engines.Timer()
-
-    def time(timed: engines.Timed, order: Any, runs: int = arguments.runs) -> tuple[float, int]:
-        return timer.measure(timed, order, runs)
-
-    work = workloads(packets, full=arguments.full)
-    compiled = engines.gcc(taps, timer.folder)
     try:
-        rte = engines.RteBpf()
-    except (OSError, StopIteration) as error:
-        print(f"no rte_bpf: {error or 'not installed'}", file=sys.stderr)
-        rte = None
-    for row, tap, c in zip(rows, taps, compiled, strict=True):
-        others = {"gcc": c}
-        machine = rte.load(tap) if rte else None
-        orders = [order for _, order in work.values()]
-        if machine is not None and survives(partial(run_each, time, machine, orders)):
-            others["rte_bpf_jit"] = machine
-        elif rte:
-            row.wrong.add("rte_bpf_jit")
-        measure(row, tap, others, time, work)
-    report(rows)
-    if arguments.json:
-        figures = {"geomean": geometric_means(rows), "rows": [row.as_json() for row in rows]}
-        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+        run(parser.parse_args())
+    except (inputs.InputError, OSError) as error:
+        print(f"bench filters: {error}", file=sys.stderr)
+        return 2
     return 0
 
 

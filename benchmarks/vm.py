@@ -25,14 +25,14 @@ from typing import TYPE_CHECKING, Any
 
 import filter_engines as engines
 import filter_set
+import inputs
 import traffic
 from dpcap.ubpf_host._vm import ffi, lib
 
-from dpcap.filters import compile  # noqa: A004 - as re.compile
 from dpcap.ubpf_host.errors import EngineError
 from dpcap.ubpf_host.foreign import Ubpf
 from dpcap.ubpf_host.program import Program
-from filters import read_pcap, workloads
+from filters import workloads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -128,7 +128,7 @@ def measure(
     }
     figures: Figures = {}
     wrong: set[str] = set()
-    for load, (_, order) in work.items():
+    for load, order in work.items():
         _, wanted = measure_one(timed["libpcap"], order)
         best = figures[load] = {}
         # In turn, so that what disturbs the machine for a while does not hit one engine alone.
@@ -212,10 +212,13 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=7, help="runs of which the fastest counts")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     arguments = parser.parse_args()
-    lines = arguments.expressions.read_text().splitlines() if arguments.expressions else filter_set.FILTERS
-    packets = read_pcap(arguments.pcap) if arguments.pcap else list(traffic.mix(128))
-    names, expressions = zip(*(line.split("|", 1) for line in lines if line), strict=True)
-    taps = [compile(expression) for expression in expressions]
+    filters = (
+        inputs.read_filters(arguments.expressions)
+        if arguments.expressions
+        else inputs.compile_all(("", line) for line in filter_set.FILTERS)
+    )
+    packets = inputs.read_packets(arguments.pcap) if arguments.pcap else list(traffic.mix(128))
+    names, taps = zip(*filters, strict=True)
 
     timer = engines.Timer()
 

@@ -54,12 +54,13 @@ class Filter:
         translation, which checks before each load, is still there.
         """
         if self._default_form is None:
-            self._default_form = next((name for name in self.forms if self._is_accepted(name)), "plain")
+            self._default_form = next((name for name in self.forms if self.is_accepted(name)), "plain")
             if self._default_form not in self.forms:
                 self.forms["plain"] = plain_form(self.cbpf)
         return self._default_form
 
-    def _is_accepted(self, form: str) -> bool:
+    def is_accepted(self, form: str) -> bool:
+        """Whether the verifier accepts a form."""
         from dpcap.ubpf_host.errors import VerifierError  # noqa: PLC0415 (nothing of the VM is needed to compile)
 
         try:

@@ -11,6 +11,7 @@
  *	xor	mask, mask
  *	test	count, count
  *	jz	done
+ *	<prefetch of what the records point to, if asked for>
  *   next:
  *	mov	rdi, [records + count * 8 - 8]
  *	movzx	esi, word [rdi + len]		if the program uses r2
@@ -110,6 +111,26 @@ static void emit_load_record(struct burst *burst)
 	}
 }
 
+/*
+ * The first bytes of every packet are asked for before any is looked at: a program that
+ * waits for one packet holds up the fetching of the next.
+ */
+static void emit_prefetch(struct burst *burst)
+{
+	const struct dpcap_vm_burst_layout *layout = burst->layout;
+	struct x64_asm *as = &burst->jit.as;
+	uint32_t next = x64_new_label(as);
+
+	x64_mov(as, W32, TEMP, burst->count);
+	x64_place(as, next);
+	x64_load(as, 8, RSI, x64_at_index(burst->records, TEMP, 3, -8));
+	x64_load(as, 2, RAX, x64_at(RSI, layout->offset));
+	x64_load(as, 8, RDI, x64_at(RSI, layout->base));
+	x64_prefetch(as, x64_at_index(RDI, RAX, 0, 0));
+	x64_alu_imm(as, W32, X_SUB, TEMP, 1);
+	x64_jcc(as, CC_NE, next);
+}
+
 /* Round the count up; what it grew by is the copy to start with. */
 static void emit_enter_copies(struct burst *burst)
 {
@@ -145,6 +166,8 @@ static void emit_load_arguments(struct burst *burst)
 	x64_alu(as, W32, X_XOR, burst->mask, burst->mask);
 	x64_test(as, W32, burst->count, burst->count);
 	x64_jcc(as, CC_E, burst->done);
+	if (burst->layout->prefetch && uses(burst, 1))
+		emit_prefetch(burst);
 	if (burst->n_copies > 1)
 		emit_enter_copies(burst);
 }

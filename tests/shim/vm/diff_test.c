@@ -22,12 +22,14 @@ struct record {
 	uint64_t base;
 };
 
-static const struct dpcap_vm_burst_layout layout = {
-	.base = offsetof(struct record, base),
-	.offset = offsetof(struct record, offset),
-	.len = offsetof(struct record, len),
-	.wirelen = offsetof(struct record, wirelen),
-};
+#define LAYOUT(fetch_ahead)                                                                        \
+	{                                                                                          \
+		.base = offsetof(struct record, base), .offset = offsetof(struct record, offset),  \
+		.len = offsetof(struct record, len), .wirelen = offsetof(struct record, wirelen),  \
+		.prefetch = (fetch_ahead),                                                         \
+	}
+
+static const struct dpcap_vm_burst_layout layouts[] = {LAYOUT(0), LAYOUT(1)};
 
 static uint64_t mix(uint64_t r1, uint64_t r2, uint64_t r3, uint64_t r4, uint64_t r5)
 {
@@ -109,7 +111,7 @@ static void run_burst(const struct engines *engines, uint64_t seed)
 		dpcap_vm_burst_fn entry;
 
 		USE_CPU_VARIANT(i);
-		if (dpcap_vm_jit_burst(engines->progs[i], &layout) == -ENOTSUP)
+		if (dpcap_vm_jit_burst(engines->progs[i], &layouts[seed & 1]) == -ENOTSUP)
 			continue;
 		entry = dpcap_vm_burst_entry(engines->progs[i]);
 		if (entry(pointers, n, meta) != expected)

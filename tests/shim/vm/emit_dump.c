@@ -325,6 +325,10 @@ static void dump_mem(uint8_t reg, struct x64_mem mem)
 		x64_store_imm(&as, bytes, mem, bytes == 1 ? -128 : bytes == 2 ? -32768 : INT32_MIN);
 		end();
 	}
+	begin("prefetcht0");
+	mem_operand(1, mem);
+	x64_prefetch(&as, mem);
+	end();
 	dump_mem_widths(reg, mem, W32);
 	dump_mem_widths(reg, mem, W64);
 	begin("call");
