@@ -5,49 +5,22 @@ from __future__ import annotations
 
 import os
 import random
-import re
 import signal
 import time
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from support.captures import assert_whole, read_pcapng, tcpdump_count
 from support.command import Command, dpcap, dpcap_argv, run_dpcap
+from support.footprint import Footprint, is_captured
 from support.testpmd import Testpmd, wait_until
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from support.hugepages import HugePages
 
 # Of attach, kill -9, attach. More: DPCAP_ROUNDS=100 ./dev test
 ROUNDS = int(os.environ.get("DPCAP_ROUNDS", "20"))
-
-
-@dataclass(frozen=True)
-class Footprint:
-    """What an application holds of the machine."""
-
-    descriptors: int
-    mappings: int
-    threads: int
-    resident_kb: int
-
-    @classmethod
-    def of(cls, app: Testpmd) -> Footprint:
-        """Look at a running application."""
-        proc = Path("/proc", str(app.pid))
-        status = (proc / "status").read_text()
-        return cls(
-            descriptors=len(list((proc / "fd").iterdir())),
-            mappings=len((proc / "maps").read_text().splitlines()),
-            threads=len(list((proc / "task").iterdir())),
-            resident_kb=int(re.findall(r"VmRSS:\s+(\d+)", status)[0]),
-        )
-
-
-def idle(app: Testpmd) -> bool:
-    """Has the shim let go of every ring and connection?"""
-    return "memfd:" not in Path(f"/proc/{app.pid}/maps").read_text()
 
 
 def of(app: Testpmd, *arguments: str | Path) -> list[str | Path]:
@@ -63,7 +36,7 @@ def captures(app: Testpmd, out: Path) -> None:
 
 
 def test_kill_dpcap_at_any_moment(loop: Testpmd, tmp_path: Path) -> None:
-    wait_until(lambda: idle(loop), "no capture left from before")
+    wait_until(lambda: not is_captured(loop.pid), "no capture left from before")
     rng = random.Random(7)
     for _ in range(10):
         # From before the interpreter runs to well into the capture.
@@ -71,7 +44,7 @@ def test_kill_dpcap_at_any_moment(loop: Testpmd, tmp_path: Path) -> None:
             time.sleep(rng.uniform(0, 0.4))  # a moment, not a wait
             capture.end(signal.SIGKILL)
         loop.wait_forwarded(10_000)
-        wait_until(lambda: idle(loop), "the hooks are gone")
+        wait_until(lambda: not is_captured(loop.pid), "the hooks are gone")
     captures(loop, tmp_path / "new.pcapng")
 
 
@@ -80,14 +53,14 @@ def test_rounds_of_attach_and_kill(loop: Testpmd, tmp_path: Path) -> None:
         with dpcap(*of(loop, "-w", tmp_path / "killed.pcapng", "ip6")) as capture:
             capture.end(signal.SIGKILL)
         captures(loop, tmp_path / "new.pcapng")
-        wait_until(lambda: idle(loop), "the hooks are gone")
+        wait_until(lambda: not is_captured(loop.pid), "the hooks are gone")
 
     for _ in range(3):  # what is allocated once for good
         one_round()
-    before = Footprint.of(loop)
+    before = Footprint.of(loop.pid)
     for _ in range(ROUNDS):
         one_round()
-    after = Footprint.of(loop)
+    after = Footprint.of(loop.pid)
     assert (after.descriptors, after.threads) == (before.descriptors, before.threads)
     # malloc and the JIT may place things elsewhere; a leak would show in each round.
     assert after.mappings - before.mappings < max(4, ROUNDS // 4)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SHB, IDB, ISB, EPB = 0x0A0D0D0A, 1, 5, 6
-EPB_DROPCOUNT, ISB_IFDROP, ISB_OSDROP = 4, 5, 7
+EPB_DROPCOUNT = 4
+ISB_IFRECV, ISB_IFDROP, ISB_FILTERACCEPT, ISB_OSDROP, ISB_USRDELIV = range(4, 9)
 DIRECTIONS = {1: "in", 2: "out"}
 
 
@@ -119,6 +120,20 @@ def drop_counts(path: Path) -> tuple[int, int]:
                 int.from_bytes(lost.get(c, b""), "little") for c in (ISB_IFDROP, ISB_OSDROP)
             )
     return by_gaps, sum(by_interface.values())
+
+
+def last_statistics(path: Path) -> tuple[int, int, int, int]:
+    """Return the final counters of a capture of one interface: received, accepted, dropped, delivered."""
+    with path.open("rb") as file:
+        file.seek(-4, 2)
+        (length,) = struct.unpack("<I", file.read(4))
+        file.seek(-length, 2)
+        kind, _ = struct.unpack("<II", file.read(8))
+        assert kind == ISB, f"{path} does not end with statistics"
+        found = options(file.read(length - 12)[12:])
+    codes = (ISB_IFRECV, ISB_FILTERACCEPT, ISB_IFDROP, ISB_USRDELIV)
+    received, accepted, dropped, delivered = (int.from_bytes(found[code], "little") for code in codes)
+    return received, accepted, dropped, delivered
 
 
 def assert_whole(path: Path) -> None:
