@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Footprint:
-    """Descriptors, mappings, threads and resident memory of a process at one moment."""
+    """Descriptors, mappings, threads and resident memory of its own (no rings) of a process at one moment."""
 
     descriptors: int
     mappings: int
@@ -26,7 +26,7 @@ class Footprint:
             descriptors=len(list((proc / "fd").iterdir())),
             mappings=len((proc / "maps").read_text().splitlines()),
             threads=len(list((proc / "task").iterdir())),
-            resident_kb=int(re.findall(r"VmRSS:\s+(\d+)", status)[0]),
+            resident_kb=int(re.findall(r"RssAnon:\s+(\d+)", status)[0]),
         )
 
 
