@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from dpcap.capture.errors import DpcapError, FilterSyntaxError
@@ -31,7 +30,9 @@ def read_filter_file(path: str) -> str:
             text = file.read()
     except OSError as error:
         raise DpcapError(f"cannot read the filter from {path}: {error.strerror}") from error
-    return re.sub(r"#.*", "", text)
+    from dpcap.filters.lists import without_comments  # noqa: PLC0415 - with the compiler, when it is needed
+
+    return without_comments(text)
 
 
 def compiled(compile_: Callable[[], T]) -> T:

@@ -17,8 +17,9 @@ from dpcap.ubpf_host.errors import EngineError, VerifierError
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from dpcap.filters.filter import Direction, Filter
+    from dpcap.filters.filter import Filter
     from dpcap.filters.ir import Node
+    from dpcap.filters.packets import Direction
 
 # Lines of one stage that are shown: lists of hosts have thousands.
 _LINES = 400

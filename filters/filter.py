@@ -3,21 +3,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from dpcap.filters import cbpf, libpcap, plain
 from dpcap.filters.errors import FilterError
 from dpcap.filters.forms import Form, compile_forms, plain_form
 from dpcap.filters.lists import compile_lists
 from dpcap.filters.locate import locate
+from dpcap.filters.packets import as_packet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from dpcap.filters.packets import Direction, PacketLike
     from dpcap.ubpf_host.program import Program
 
-Packet = bytes | bytearray | memoryview
-Direction = Literal["in", "out"]
+_BUFFER: Final = (bytes, bytearray, memoryview)
 
 # DPCAP_VM_META_DIRECTION.
 _DIRECTIONS: Final = {None: 0, "in": 1, "out": 2}
@@ -32,7 +33,8 @@ _OPTIMIZE_UP_TO: Final = 2000
 class Filter:
     """A filter as eBPF; a container of the packets it accepts: ``packet in filter``.
 
-    Packets are Ethernet frames without FCS.
+    Packets are Ethernet frames without FCS: bytes, hexadecimal text, scapy's packets, or
+    :class:`dpcap.testing.Packet` with direction, port, queue and length on the wire.
     """
 
     def __init__(self, expression: str | None, program: cbpf.Program, *, optimize: bool = True) -> None:
@@ -98,27 +100,39 @@ class Filter:
 
     def run(
         self,
-        packet: Packet,
+        packet: PacketLike,
         wirelen: int | None = None,
         engine: str | None = None,
         *,
         direction: Direction | None = None,
-        port: int = 0,
-        queue: int = 0,
+        port: int | None = None,
+        queue: int | None = None,
         form: str | None = None,
     ) -> int:
         """What bpf_filter() returns for the packet: 0 for no match, else the bytes to keep.
 
         ``wirelen`` is the length on the wire when the packet is cut. ``engine`` is one of the
         VM's, or "libpcap" for the interpreter of libpcap (which knows no direction, port or
-        queue). ``port`` and ``queue`` are DPDK's ids, ``form`` a name of :attr:`forms`.
+        queue). ``port`` and ``queue`` are DPDK's ids, ``form`` a name of :attr:`forms`. What
+        a :class:`dpcap.testing.Packet` knows of itself need not be given.
         """
+        if not isinstance(packet, _BUFFER):
+            known = as_packet(packet)
+            packet = known.data
+            wirelen = known.wirelen if wirelen is None else wirelen
+            direction = direction or known.direction
+            port = known.port if port is None else port
+            queue = known.queue if queue is None else queue
         if engine == "libpcap":
             return self._run_libpcap(packet, wirelen)
-        meta = _DIRECTIONS[direction] | port << plain.META_PORT_SHIFT | queue << plain.META_QUEUE_SHIFT
+        meta = (
+            _DIRECTIONS[direction]
+            | (port or 0) << plain.META_PORT_SHIFT
+            | (queue or 0) << plain.META_QUEUE_SHIFT
+        )
         return self.program(form).run(packet, wirelen=wirelen, meta=meta, engine=engine)
 
-    def _run_libpcap(self, packet: Packet, wirelen: int | None) -> int:
+    def _run_libpcap(self, packet: bytes | bytearray | memoryview, wirelen: int | None) -> int:
         if self._oracle is None:
             if any(cbpf.is_ancillary(insn) for insn in self.cbpf):
                 raise FilterError(
@@ -128,7 +142,7 @@ class Filter:
             self._oracle = libpcap.Oracle(self.cbpf)
         return self._oracle.run(packet, wirelen)
 
-    def __contains__(self, packet: Packet) -> bool:
+    def __contains__(self, packet: PacketLike) -> bool:
         return self.run(packet) != 0
 
     def __repr__(self) -> str:

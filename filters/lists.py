@@ -66,6 +66,11 @@ class _List(NamedTuple):
     groups: dict[str, set[int]]
 
 
+def without_comments(text: str) -> str:
+    """The expression in a file: what follows a # is for people."""
+    return re.sub(r"#.*", "", text)
+
+
 def compile_lists(expression: str, shortest: int = SHORTEST) -> cbpf.Program | None:
     """The cBPF of an expression with long lists; None when it has none that can be shortened."""
     lists = list(_find(expression, shortest))

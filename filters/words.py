@@ -177,7 +177,7 @@ class Narrator:
         size = field.end - field.start
         mask = sum(m << 8 * (field.end - 1 - at) for at, m, _ in parts)
         wanted = sum(v << 8 * (field.end - 1 - at) for at, _, v in parts)
-        there = int.from_bytes(self.packet[field.start : field.end].ljust(size, b"\0"), "big")
+        there = number_of(self.packet, field)
         whole = (1 << 8 * size) - 1
         if field.name != _FRAME:
             if mask == whole:
@@ -230,6 +230,11 @@ def _operands(condition: Node) -> Iterator[Node]:
     if condition.op != "load":
         for part in condition.nodes:
             yield from _operands(part)
+
+
+def number_of(packet: bytes, field: Field) -> int:
+    """What a packet has in a field, with zeros for bytes that are cut off."""
+    return int.from_bytes(packet[field.start : field.end].ljust(field.end - field.start, b"\0"), "big")
 
 
 def literal(field: Field, number: int) -> str:
