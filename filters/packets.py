@@ -89,7 +89,7 @@ def is_scapy(value: object) -> bool:
     return any(cls.__module__ == "scapy.packet" and cls.__name__ == "Packet" for cls in type(value).__mro__)
 
 
-def _convert(value: PacketLike) -> tuple[bytes, dict[str, Any]]:
+def _convert(value: Any) -> tuple[bytes, dict[str, Any]]:
     """Bytes, and what else the object knows of the packet."""
     if isinstance(value, Packet):
         return value.data, {name: getattr(value, name) for name in value.__dataclass_fields__}
