@@ -48,6 +48,7 @@ class RingStats(NamedTuple):
     accepted: int  # by the filter
     dropped: int  # accepted, and the ring was full
     packets: int  # written
+    announced: int  # drops up to the last packet written
     bytes: int  # of blocks written
     pending: int  # bytes not yet written
     late_packets: int  # written after a younger one

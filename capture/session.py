@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 from dpcap.capture import ring
 from dpcap.capture.errors import DpcapError
 from dpcap.capture.pcapng import Statistics
-from dpcap.capture.ring import Drain, Limits, Result
+from dpcap.capture.ring import Drain, Limits, Result, RingStats
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -243,15 +243,26 @@ class Session:
         """Whether a signal ended the capture."""
         return self._stop.asked
 
+    def _counters(self) -> list[RingStats]:
+        """Return the counters of all rings, up to the last packet written when more packets were not wanted.
+
+        The hooks go on until the shim has let go of them: what they meet then was never to be captured, and
+        what found a ring full then was not lost.
+        """
+        rings = self._drain.stats()
+        if not self._has_enough():
+            return rings
+        return [r._replace(accepted=r.packets + r.announced, dropped=r.announced) for r in rings]
+
     def totals(self) -> Totals:
         """Return the sums over all rings."""
-        rings = self._drain.stats()
+        rings = self._counters()
         return Totals(self.captured, sum(r.accepted for r in rings), sum(r.dropped for r in rings))
 
     def statistics(self, start_ns: int, end_ns: int) -> dict[int, Statistics]:
         """Return the counters by interface."""
         found: dict[int, Statistics] = {}
-        for r in self._drain.stats():
+        for r in self._counters():
             s = found.get(r.interface_id, Statistics(start_ns, end_ns, 0, 0, 0, 0))
             found[r.interface_id] = s._replace(
                 received=s.received + r.received,

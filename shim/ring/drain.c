@@ -144,6 +144,7 @@ dpcap_drain_stats(const struct dpcap_drain *d, int index, struct dpcap_drain_rin
 		.accepted = atomic_load_explicit(&s->ring.shm->accepted, memory_order_relaxed),
 		.dropped = atomic_load_explicit(&s->ring.shm->dropped, memory_order_relaxed),
 		.packets = s->packets,
+		.announced = s->announced,
 		.bytes = s->bytes,
 		.pending = unread(s),
 		.late_packets = s->late,

@@ -82,6 +82,7 @@ struct dpcap_drain_ring_stats {
 	uint64_t accepted; /* packets the filter accepted */
 	uint64_t dropped;  /* accepted packets that found the ring full */
 	uint64_t packets;  /* written */
+	uint64_t announced; /* drops that those packets tell of: of the ring up to the last of them */
 	uint64_t bytes;	   /* of blocks written */
 	uint64_t pending;  /* bytes published and not yet written */
 	uint64_t late_packets; /* written after a younger one */

@@ -36,6 +36,7 @@ struct source {
 	bool corrupt;
 
 	uint64_t packets;
+	uint64_t announced; /* drops, by the blocks written */
 	uint64_t bytes;
 	uint64_t late;
 	uint64_t first_ns;
@@ -47,6 +48,7 @@ struct run {
 	uint32_t source;
 	uint32_t packets;
 	uint32_t late; /* of those packets */
+	uint64_t dropped; /* before them, as they say */
 	uint64_t bytes;
 	uint64_t first_ns;
 	uint64_t last_ns;

@@ -218,6 +218,7 @@ take(struct dpcap_drain *d, struct source *s, struct run *run)
 		run->late++;
 	else
 		d->newest_ns = ns;
+	run->dropped += s->next.dropped;
 	run->bytes += s->next.size;
 	s->pos += s->next.size;
 	s->queued_ns = ns;

@@ -16,6 +16,7 @@ written(struct dpcap_drain *d, struct dpcap_drain_result *result, const struct r
 		s->first_ns = run->first_ns;
 	s->last_ns = run->last_ns;
 	s->packets += run->packets;
+	s->announced += run->dropped;
 	s->bytes += run->bytes;
 	s->late += run->late;
 	if (run->last_ns > d->last_ns)
@@ -44,6 +45,7 @@ written_in_part(struct dpcap_drain *d, struct dpcap_drain_result *result, const 
 			whole.late++;
 		else
 			newest = s->next.ts_ns;
+		whole.dropped += s->next.dropped;
 		whole.bytes += s->next.size;
 		s->pos += s->next.size;
 	}
@@ -121,6 +123,7 @@ finish_partial(struct dpcap_drain *d, int fd, struct dpcap_drain_result *result)
 			.source = d->partial_source,
 			.packets = 1,
 			.late = info->ts_ns < d->last_ns,
+			.dropped = info->dropped,
 			.bytes = info->size,
 			.first_ns = info->ts_ns,
 			.last_ns = info->ts_ns,

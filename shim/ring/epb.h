@@ -215,7 +215,26 @@ struct dpcap_epb_info {
 	uint32_t interface_id;
 	uint32_t caplen;
 	uint64_t ts_ns;
+	uint64_t dropped; /* packets before it in the ring: its epb_dropcount */
 };
+
+/*
+ * What a block says of packets that were dropped. size is that of a whole block with that
+ * caplen; dpcap_epb_begin() puts the option last, so it lies beside the block's length.
+ */
+static inline uint64_t
+dpcap_epb_dropcount(const uint8_t *block, uint32_t size, uint32_t caplen)
+{
+	const uint8_t *option = block + size - 20;
+	uint16_t header[2];
+	uint64_t dropped;
+
+	if (size < (uint64_t)DPCAP_EPB_FIXED + (((uint64_t)caplen + 3) & ~3ULL) + 12)
+		return 0;
+	memcpy(header, option, sizeof(header));
+	memcpy(&dropped, option + sizeof(header), sizeof(dropped));
+	return header[0] == DPCAP_OPT_EPB_DROPCOUNT && header[1] == sizeof(dropped) ? dropped : 0;
+}
 
 /*
  * Look at the block at the start of the next bytes of a ring. false: it is not a
@@ -243,6 +262,7 @@ dpcap_epb_check(const uint8_t *block, uint64_t bytes, struct dpcap_epb_info *inf
 	info->interface_id = h[2];
 	info->ts_ns = (uint64_t)h[3] << 32 | h[4];
 	info->caplen = h[5];
+	info->dropped = dpcap_epb_dropcount(block, h[1], h[5]);
 	return true;
 }
 

@@ -13,7 +13,7 @@ import pytest
 
 from dpcap.capture import protocol
 from dpcap.capture.errors import DpcapError, OutputError
-from support.captures import assert_whole
+from support.captures import assert_whole, drop_counts, last_statistics
 from support.rings import HEADER, MB, Running, attach, numbers
 from support.testpmd import wait_until
 
@@ -38,7 +38,7 @@ def test_exactly_as_many_as_asked_for(producer, tmp_path):
     producer.tell("packets 0 1000 64")
     running.wait()
     assert numbers(running.path) == list(range(77))
-    assert running.session.totals() == (77, 1000, 0)
+    assert running.session.totals() == (77, 77, 0)
 
 
 def test_what_was_captured_before_the_end_is_written(producer, running):
@@ -88,6 +88,24 @@ def test_drops_are_counted(producer, running):
     producer.tell("close 0")
     running.start().end()
     assert running.session.totals() == (written, written + 6, 6)
+
+
+def test_drops_are_those_up_to_the_last_packet_asked_for(producer, tmp_path):
+    """What finds the ring full later was not wanted any more; what was lost before is counted."""
+    producer.tell("ring 0 1 65536")
+    written = producer.tell("flood 0 1000")
+    producer.tell("packets 0 5 1000")  # lost, with the one that ended the flood
+    running = Running(tmp_path / "out.pcapng", count=written + 3)
+    producer.tell("end")
+    attach(running.session, producer.connection)
+    running.start()
+    wait_until(lambda: running.session.captured == written, "room in the ring")
+    producer.tell("flood 0 1000")  # three of them are still wanted
+    running.wait()
+    assert running.session.totals() == (written + 3, written + 3 + 6, 6)
+    assert drop_counts(running.path) == (6, 6)
+    _, accepted, dropped, stored = last_statistics(running.path)
+    assert (accepted, dropped, stored) == (written + 9, 6, written + 3)
 
 
 @pytest.mark.parametrize("size", [100_000, 100_001, 100_002])

@@ -15,6 +15,7 @@ from support.captures import (
     assert_whole,
     capinfos,
     drop_counts,
+    last_statistics,
     read_pcapng,
     tcpdump_count,
     tcpdump_filter,
@@ -176,6 +177,22 @@ def test_drops_are_counted(loop: Testpmd, tmp_path: Path) -> None:
     by_gaps, by_statistics = drop_counts(out)
     assert by_statistics == dropped
     assert 0 < by_gaps <= dropped  # after the last packet there may be one more gap
+
+
+def test_counts_are_those_up_to_the_last_packet_asked_for(loop: Testpmd, tmp_path: Path) -> None:
+    """The hooks see a few hundred thousand packets more until they are gone; nobody asked for them."""
+    out = tmp_path / "out.pcapng"
+    done = run_dpcap(*of(loop, "-c", "10", "-w", out))
+    assert done.returncode == 0, done.stderr
+    _, accepted, dropped, stored = last_statistics(out)
+    assert drop_counts(out) == (dropped, dropped)
+    assert stored == 10
+    assert accepted == 10 + dropped
+    words = ("captured", "received by filter", "dropped by dpcap's ring")
+    expected = [
+        f"{n} packet{'s' * (n != 1)} {w}" for n, w in zip((10, accepted, dropped), words, strict=True)
+    ]
+    assert done.stderr.splitlines()[-3:] == expected
 
 
 def test_unwritable_path(loop: Testpmd, tmp_path: Path) -> None:

@@ -305,6 +305,43 @@ test_limits(void)
 	teardown();
 }
 
+/* Drops count as far as the packets tell of them that were written. */
+static void
+test_announced_drops(void)
+{
+	struct dpcap_epb epb = {.caplen = 1001, .origlen = 1001};
+	static uint8_t packet[1001];
+	struct dpcap_drain_ring_stats stats;
+	uint64_t fits = 0, lost = 1;
+
+	setup(1);
+	/* What looks like the option, where there is none, is a packet's data. */
+	memset(packet, DPCAP_OPT_EPB_DROPCOUNT, sizeof(packet));
+	while (dpcap_epb_put(b.w[0], &epb, packet))
+		fits++;
+	for (; lost < 5; lost++)
+		CHECK(!dpcap_epb_put(b.w[0], &epb, packet));
+	dpcap_ring_publish(b.w[0]);
+	CHECK_EQ(drain_read(DPCAP_DRAIN_FLUSH, NULL).packets, fits);
+	CHECK_EQ(dpcap_drain_stats(b.drain, 0, &stats), 0);
+	CHECK_EQ(stats.dropped, lost);
+	CHECK_EQ(stats.announced, 0);
+
+	epb.has_hash = true;
+	epb.hash = 0x04080408;
+	CHECK(dpcap_epb_put(b.w[0], &epb, packet)); /* with a hash before its drop count */
+	CHECK(dpcap_epb_put(b.w[0], &epb, packet)); /* with a hash alone */
+	dpcap_ring_publish(b.w[0]);
+	CHECK_EQ(drain_read(DPCAP_DRAIN_FLUSH, &(struct dpcap_drain_limits){.max_packets = 1}).packets, 1);
+	CHECK_EQ(dpcap_drain_stats(b.drain, 0, &stats), 0);
+	CHECK_EQ(stats.announced, lost);
+	CHECK_EQ(drain_read(DPCAP_DRAIN_FLUSH, NULL).packets, 1);
+	CHECK_EQ(dpcap_drain_stats(b.drain, 0, &stats), 0);
+	CHECK_EQ(stats.announced, lost);
+	CHECK_EQ(stats.packets + stats.dropped, stats.accepted);
+	teardown();
+}
+
 static void
 test_write_to_a_file(void)
 {
@@ -520,6 +557,7 @@ main(void)
 	test_waits_for_the_busy();
 	test_patience_ends();
 	test_limits();
+	test_announced_drops();
 	test_write_to_a_file();
 	test_pipe();
 	test_no_space();
