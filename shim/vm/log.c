@@ -190,10 +190,15 @@ static void append_scalar(struct text *text, const struct scalar *a)
 		       a->bits.value, a->bits.mask);
 }
 
+static void append_symbols(struct text *text, const struct symbols *symbols, int sign)
+{
+	for (int i = 0; i < FORM_SYMBOLS && symbols->s[i]; i++)
+		append(text, "%sid%u", sign < 0 ? "-" : i ? "+" : "", symbols->s[i]);
+}
+
 static void append_form(struct text *text, struct form form)
 {
-	if (form.sign)
-		append(text, "%sid%u", form.sign < 0 ? "-" : "", form.symbol);
+	append_symbols(text, &form.symbols, form.sign);
 	if (form.len)
 		append(text, "%s", form.len < 0 ? "-len" : form.sign ? "+len" : "len");
 	if (form.delta)
@@ -280,9 +285,13 @@ void state_log(struct dpcap_vm_log *log, const struct state *state)
 			log_reg(log, "fp", (int)frame->slots[i].offset - 8 * (int)(i + 1),
 				&frame->slots[i].saved);
 	dpcap_vm_log_printf(log, " len>=%" PRIu64, state->len.word.umin);
-	for (uint32_t i = 0; i < state->n_facts; i++)
-		dpcap_vm_log_printf(log, " len>=id%u%+" PRId64, state->facts[i].symbol,
-				    state->facts[i].bound);
+	for (uint32_t i = 0; i < state->n_facts; i++) {
+		char sum[64];
+		struct text text = {sum, sizeof(sum), ""};
+
+		append_symbols(&text, &state->facts[i].symbols, 1);
+		dpcap_vm_log_printf(log, " len>=%s%+" PRId64, sum, state->facts[i].bound);
+	}
 	dpcap_vm_log_printf(log, "\n");
 }
 

@@ -126,10 +126,10 @@ struct reg reg_pointer(enum region region, unsigned int object, int64_t offset)
 	};
 }
 
-static const struct fact *find_fact(const struct state *state, uint32_t symbol)
+static const struct fact *find_fact(const struct state *state, const struct symbols *symbols)
 {
 	for (uint32_t i = 0; i < state->n_facts; i++)
-		if (state->facts[i].symbol == symbol)
+		if (symbols_equal(&state->facts[i].symbols, symbols))
 			return &state->facts[i];
 	return NULL;
 }
@@ -159,8 +159,8 @@ bool state_tighten(const struct state *state, struct reg *reg)
 						     form.delta - state->len.word.smin);
 	if (form.sign + form.len)
 		return true;
-	/* symbol - L + delta <= delta - bound, and its negative */
-	fact = find_fact(state, form.symbol);
+	/* symbols - L + delta <= delta - bound, and its negative */
+	fact = find_fact(state, &form.symbols);
 	if (!fact)
 		return true;
 	return form.sign > 0
@@ -168,14 +168,14 @@ bool state_tighten(const struct state *state, struct reg *reg)
 		       : tighten_signed(&reg->value, form.delta + fact->bound, INT64_MAX);
 }
 
-void state_add_fact(struct state *state, uint32_t symbol, int64_t bound)
+void state_add_fact(struct state *state, const struct symbols *symbols, int64_t bound)
 {
 	if (bound < -FORM_DELTA_LIMIT || bound > FORM_DELTA_LIMIT)
 		return;
 	for (uint32_t i = 0; i < state->n_facts; i++) {
 		struct fact *fact = &state->facts[i];
 
-		if (fact->symbol == symbol) {
+		if (symbols_equal(&fact->symbols, symbols)) {
 			fact->bound = MAX(fact->bound, bound);
 			return;
 		}
@@ -184,16 +184,74 @@ void state_add_fact(struct state *state, uint32_t symbol, int64_t bound)
 		memmove(state->facts, state->facts + 1, (MAX_FACTS - 1) * sizeof(*state->facts));
 		state->n_facts--;
 	}
-	state->facts[state->n_facts++] = (struct fact){symbol, bound};
+	state->facts[state->n_facts++] = (struct fact){*symbols, bound};
 }
 
-void state_learn(struct state *state, struct form f, struct form g, int64_t slack)
+/* smin <= L <= smax, and what that tells of the numbers made of L. */
+static bool bound_len(struct state *state, int64_t smin, int64_t smax)
+{
+	struct range before = state->len.word;
+
+	if (!tighten_signed(&state->len, smin, smax))
+		return false;
+	if (before.smin == state->len.word.smin && before.smax == state->len.word.smax)
+		return true;
+	FOR_EACH_VALUE(state, reg, {
+		if (reg->form.len && !reg->form.sign && !state_tighten(state, reg))
+			return false;
+	})
+	return true;
+}
+
+/*
+ * A fact about several symbols tells of fewer of them as the others have a lower bound:
+ *
+ *     x + y + bound <= L  and  y >= y_min  give  x + (bound + y_min) <= L,
+ *
+ * over the integers. The value of reg says how small the sum of its symbols can be; facts
+ * that have them all as a part give others about the rest. This is how `off + n <= L` and
+ * `i < n` prove a read at off + i where i is known, as it is in each round of a loop.
+ */
+static bool reduce_facts(struct state *state, const struct reg *reg)
+{
+	const struct range *word = &reg->value.word;
+	const struct form form = reg->form;
+	uint32_t n = state->n_facts;
+	int64_t least;
+
+	if (!form.sign || form.len ||
+	    (form.sign > 0 ? __builtin_sub_overflow(word->smin, form.delta, &least)
+			   : __builtin_sub_overflow(form.delta, word->smax, &least)) ||
+	    least < -FORM_DELTA_LIMIT || least > FORM_DELTA_LIMIT)
+		return true;
+	for (uint32_t i = 0; i < n; i++) {
+		const struct fact fact = state->facts[i];
+		struct symbols rest;
+
+		if (!symbols_sub(&fact.symbols, &form.symbols, &rest))
+			continue;
+		if (rest.s[0])
+			state_add_fact(state, &rest, fact.bound + least);
+		else if (!bound_len(state, fact.bound + least, MAX_PACKET_LEN))
+			return false;
+	}
+	return true;
+}
+
+bool state_learn(struct state *state, struct form f, struct form g, int64_t slack)
 {
 	struct form difference;
 
-	if (form_sub(f, g, &difference) && difference.sign == 1 &&
-	    difference.len == -1)
-		state_add_fact(state, difference.symbol, difference.delta + slack);
+	if (!form_sub(f, g, &difference) || difference.sign != 1 || difference.len != -1)
+		return true;
+	state_add_fact(state, &difference.symbols, difference.delta + slack);
+	/* What is known of its parts tells more. */
+	if (difference.symbols.s[1])
+		FOR_EACH_VALUE(state, reg, {
+			if (!reduce_facts(state, reg))
+				return false;
+		})
+	return true;
 }
 
 /* `to` is `from` moved by their forms' difference: so are its bounds. */
@@ -215,21 +273,12 @@ static bool follow_len(struct state *state, const struct reg *from)
 {
 	int64_t delta = from->form.delta;
 	const struct range *word = &from->value.word;
-	struct range before = state->len.word;
 
-	if (!(from->form.len > 0
-		      ? tighten_signed(&state->len, MAX(word->smin, -MAX_PACKET_LEN + delta) - delta,
-				       MIN(word->smax, MAX_PACKET_LEN + delta) - delta)
-		      : tighten_signed(&state->len, delta - MIN(word->smax, delta),
-				       delta - MAX(word->smin, delta - MAX_PACKET_LEN))))
-		return false;
-	if (before.smin == state->len.word.smin && before.smax == state->len.word.smax)
-		return true;
-	FOR_EACH_VALUE(state, reg, {
-		if (reg->form.len && !reg->form.sign && !state_tighten(state, reg))
-			return false;
-	})
-	return true;
+	return from->form.len > 0
+		       ? bound_len(state, MAX(word->smin, -MAX_PACKET_LEN + delta) - delta,
+				   MIN(word->smax, MAX_PACKET_LEN + delta) - delta)
+		       : bound_len(state, delta - MIN(word->smax, delta),
+				   delta - MAX(word->smin, delta - MAX_PACKET_LEN));
 }
 
 bool state_propagate(struct state *state, const struct reg *changed)
@@ -242,7 +291,7 @@ bool state_propagate(struct state *state, const struct reg *changed)
 		if (form_is_parallel(reg->form, source.form) && !follow(reg, &source))
 			return false;
 	})
-	return source.form.sign || follow_len(state, &source);
+	return source.form.sign ? reduce_facts(state, &source) : follow_len(state, &source);
 }
 
 int64_t state_room(const struct state *state, const struct reg *reg)
@@ -257,7 +306,7 @@ int64_t state_room(const struct state *state, const struct reg *reg)
 	if (form.len == 1 && !form.sign)
 		room = MAX(room, -form.delta);
 	if (form.len == 0 && form.sign == 1) {
-		fact = find_fact(state, form.symbol);
+		fact = find_fact(state, &form.symbols);
 		if (fact)
 			room = MAX(room, fact->bound - form.delta);
 	}

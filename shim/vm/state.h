@@ -76,9 +76,9 @@ struct frame {
 	struct slot slots[];
 };
 
-/* symbol + bound <= L */
+/* The sum of the symbols + bound <= L. */
 struct fact {
-	uint32_t symbol;
+	struct symbols symbols;
 	int64_t bound;
 };
 
@@ -148,10 +148,10 @@ static inline bool reg_is_pointer(const struct reg *reg)
  * it cannot be. */
 bool state_tighten(const struct state *state, struct reg *reg);
 
-void state_add_fact(struct state *state, uint32_t symbol, int64_t bound);
+void state_add_fact(struct state *state, const struct symbols *symbols, int64_t bound);
 
-/* Learn `f + slack <= g`. */
-void state_learn(struct state *state, struct form f, struct form g, int64_t slack);
+/* Learn `f + slack <= g`. False: the state cannot be. */
+bool state_learn(struct state *state, struct form f, struct form g, int64_t slack);
 
 /* value has become known better: tell the values of the same origin. False: the
  * state cannot be. */

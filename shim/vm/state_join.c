@@ -16,10 +16,10 @@
 /* Pairs remembered; beyond that numbers lose their relation, not their range. */
 #define MAX_PAIRS 64
 
-/* In a: joined = symbol_a + offset_a; in b: joined = symbol_b + offset_b.
- * Symbol 0 stands for the constant 0. */
+/* In a: joined = symbols_a + offset_a; in b: joined = symbols_b + offset_b.
+ * No symbols stand for the constant 0. */
 struct pair {
-	uint32_t symbol_a, symbol_b;
+	struct symbols symbols_a, symbols_b;
 	int64_t offset_a, offset_b;
 	uint32_t joined;
 };
@@ -37,8 +37,8 @@ struct join {
 
 /*
  * Two forms that stand for the same number up to their symbols: both
- * sign * symbol + len * L + delta, or one a constant and the other symbol + delta.
- * Then the joined symbol is symbol_a + offset_a = symbol_b + offset_b.
+ * sign * symbols + len * L + delta, or one a constant and the other symbols + delta.
+ * Then the joined symbol is symbols_a + offset_a = symbols_b + offset_b.
  */
 static bool forms_pair(struct form a, struct form b, struct pair *pair, struct form *joined)
 {
@@ -53,8 +53,8 @@ static bool forms_pair(struct form a, struct form b, struct pair *pair, struct f
 	if (!sign)
 		sign = 1;
 	*pair = (struct pair){
-		.symbol_a = a.symbol,
-		.symbol_b = b.symbol,
+		.symbols_a = a.symbols,
+		.symbols_b = b.symbols,
 		.offset_a = sign * a.delta,
 		.offset_b = sign * b.delta,
 	};
@@ -62,21 +62,19 @@ static bool forms_pair(struct form a, struct form b, struct pair *pair, struct f
 	return true;
 }
 
-static struct form join_forms(struct join *join, struct form a, struct form b)
+static bool is_pair_of(const struct pair *pair, const struct symbols *a, const struct symbols *b)
 {
-	struct pair pair;
-	struct form out;
+	return symbols_equal(&pair->symbols_a, a) && symbols_equal(&pair->symbols_b, b);
+}
 
-	if (form_is_parallel(a, b) && a.delta == b.delta && !a.sign)
-		return a;
-	if (!forms_pair(a, b, &pair, &out))
-		return form_symbol((*join->next_symbol)++);
+static struct form join_pair(struct join *join, struct pair pair, struct form out)
+{
 	for (uint32_t i = 0; i < join->n_pairs; i++) {
 		const struct pair *known = &join->pairs[i];
 
-		if (known->symbol_a == pair.symbol_a && known->symbol_b == pair.symbol_b &&
+		if (is_pair_of(known, &pair.symbols_a, &pair.symbols_b) &&
 		    pair.offset_a - known->offset_a == pair.offset_b - known->offset_b) {
-			out.symbol = known->joined;
+			out.symbols = symbols_one(known->joined);
 			out.delta = out.sign * (pair.offset_a - known->offset_a);
 			if (form_in_limits(out))
 				return out;
@@ -87,8 +85,41 @@ static struct form join_forms(struct join *join, struct form a, struct form b)
 		return form_symbol((*join->next_symbol)++);
 	pair.joined = (*join->next_symbol)++;
 	join->pairs[join->n_pairs++] = pair;
-	out.symbol = pair.joined;
+	out.symbols = symbols_one(pair.joined);
 	return out;
+}
+
+/* The same sum on both sides stays a sum: each of its symbols is joined with itself,
+ * as it is in the registers that hold it alone. */
+static bool join_sums(struct join *join, struct form sum, struct form *out)
+{
+	*out = (struct form){.delta = sum.delta, .len = sum.len};
+	for (int i = 0; i < FORM_SYMBOLS && sum.symbols.s[i]; i++) {
+		struct symbols one = symbols_one(sum.symbols.s[i]);
+		struct form part = join_pair(join, (struct pair){.symbols_a = one, .symbols_b = one},
+					     (struct form){.sign = 1});
+
+		if (join->n_pairs == MAX_PAIRS ||
+		    !(sum.sign > 0 ? form_add(*out, part, out) : form_sub(*out, part, out)))
+			return false;
+	}
+	return true;
+}
+
+static struct form join_forms(struct join *join, struct form a, struct form b)
+{
+	struct pair pair;
+	struct form out;
+
+	if (form_is_parallel(a, b) && a.delta == b.delta) {
+		if (!a.sign)
+			return a;
+		if (a.symbols.s[1] && join_sums(join, a, &out))
+			return out;
+	}
+	if (!forms_pair(a, b, &pair, &out))
+		return form_symbol((*join->next_symbol)++);
+	return join_pair(join, pair, out);
 }
 
 /* A symbol for "is null": where neither may be, there is none. */
@@ -110,7 +141,7 @@ static void join_regs(struct join *join, struct reg *a, const struct reg *b)
 	}
 	a->made = MADE_UNKNOWN;
 	if (a->or_null || b->or_null) {
-		a->null_id = join_forms(join, null_form(a), null_form(b)).symbol;
+		a->null_id = join_forms(join, null_form(a), null_form(b)).symbols.s[0];
 		a->or_null = true;
 	}
 	a->form = join_forms(join, a->form, b->form);
@@ -139,38 +170,84 @@ static void join_slots(struct join *join, struct slot *a, const struct slot *b)
 		a->init = 0;
 }
 
-static bool find_bound(const struct fact *facts, uint32_t n, int64_t len_min, uint32_t symbol,
-		       int64_t *bound)
+static bool find_bound(const struct fact *facts, uint32_t n, int64_t len_min,
+		       const struct symbols *symbols, int64_t *bound)
 {
 	/* The constant 0: 0 + len_min <= L. */
-	if (!symbol) {
+	if (!symbols->s[0]) {
 		*bound = len_min;
 		return true;
 	}
 	for (uint32_t i = 0; i < n; i++)
-		if (facts[i].symbol == symbol) {
+		if (symbols_equal(&facts[i].symbols, symbols)) {
 			*bound = facts[i].bound;
 			return true;
 		}
 	return false;
 }
 
+/* The pair by which a symbol of a is known, itself and not as a part of a sum. */
+static const struct pair *find_pair(const struct join *join, uint32_t symbol_a)
+{
+	const struct symbols one = symbols_one(symbol_a);
+
+	for (uint32_t i = 0; i < join->n_pairs; i++)
+		if (symbols_equal(&join->pairs[i].symbols_a, &one))
+			return &join->pairs[i];
+	return NULL;
+}
+
+/* What is known of a pair on both sides. */
+static bool join_bounds(const struct join *join, const struct pair *pair, int64_t *bound)
+{
+	int64_t bound_a, bound_b;
+
+	if (!find_bound(join->facts_a, join->n_facts_a, join->len_min_a, &pair->symbols_a, &bound_a) ||
+	    !find_bound(join->b->facts, join->b->n_facts, join->b->len.word.smin, &pair->symbols_b,
+			&bound_b))
+		return false;
+	*bound = MIN(bound_a - pair->offset_a, bound_b - pair->offset_b);
+	return true;
+}
+
+/* A fact about a sum of a, as one about the symbols that its parts are joined to. */
+static void join_fact_of_sum(struct join *join, const struct symbols *sum_a)
+{
+	struct symbols joined = {{0}};
+	struct pair sum = {.symbols_a = *sum_a};
+	int64_t bound;
+
+	for (int i = 0; i < FORM_SYMBOLS && sum_a->s[i]; i++) {
+		const struct pair *part = find_pair(join, sum_a->s[i]);
+		struct symbols one;
+
+		if (!part || !symbols_add(&sum.symbols_b, &part->symbols_b, &sum.symbols_b))
+			return;
+		one = symbols_one(part->joined);
+		symbols_add(&joined, &one, &joined);
+		sum.offset_a += part->offset_a;
+		sum.offset_b += part->offset_b;
+	}
+	if (join_bounds(join, &sum, &bound))
+		state_add_fact(join->a, &joined, bound);
+}
+
 /* A fact holds after the join where it held on both sides. */
 static void join_facts(struct join *join)
 {
 	struct state *a = join->a;
+	int64_t bound;
 
 	a->n_facts = 0;
+	for (uint32_t i = 0; i < join->n_facts_a; i++)
+		if (join->facts_a[i].symbols.s[1])
+			join_fact_of_sum(join, &join->facts_a[i].symbols);
 	for (uint32_t i = 0; i < join->n_pairs && a->n_facts < MAX_FACTS; i++) {
 		const struct pair *pair = &join->pairs[i];
-		int64_t bound_a, bound_b;
+		struct symbols joined = symbols_one(pair->joined);
 
-		if (find_bound(join->facts_a, join->n_facts_a, join->len_min_a, pair->symbol_a,
-			       &bound_a) &&
-		    find_bound(join->b->facts, join->b->n_facts, join->b->len.word.smin,
-			       pair->symbol_b, &bound_b))
-			state_add_fact(a, pair->joined,
-				       MIN(bound_a - pair->offset_a, bound_b - pair->offset_b));
+		if (join_bounds(join, pair, &bound))
+			state_add_fact(a, &joined, bound);
 	}
 }
 
@@ -201,27 +278,74 @@ bool state_join(struct state *a, const struct state *b, uint32_t *next_symbol)
 	return true;
 }
 
-/* The symbol of b that a symbol of a stands for, the same everywhere. */
-static bool match_forms(struct join *join, struct form a, struct form b)
+/*
+ * What a symbol of a stands for in b, the same everywhere: symbols_b + offset_b - offset_a.
+ * A symbol met for the first time stands for what it is met with.
+ */
+static bool match_symbol(struct join *join, const struct pair *pair)
 {
-	struct pair pair;
-	struct form unused;
-
-	if (!a.sign)
-		return form_is_parallel(a, b) && a.delta == b.delta;
-	if (!forms_pair(a, b, &pair, &unused))
-		return false;
 	for (uint32_t i = 0; i < join->n_pairs; i++) {
 		const struct pair *known = &join->pairs[i];
 
-		if (known->symbol_a == pair.symbol_a)
-			return known->symbol_b == pair.symbol_b &&
-			       pair.offset_a - known->offset_a == pair.offset_b - known->offset_b;
+		if (symbols_equal(&known->symbols_a, &pair->symbols_a))
+			return symbols_equal(&known->symbols_b, &pair->symbols_b) &&
+			       pair->offset_a - known->offset_a == pair->offset_b - known->offset_b;
 	}
 	if (join->n_pairs == MAX_PAIRS)
 		return false;
-	join->pairs[join->n_pairs++] = pair;
+	join->pairs[join->n_pairs++] = *pair;
 	return true;
+}
+
+/* The sum in b that a sum in a stands for, by each of its symbols. */
+static bool image_of_sum(const struct join *join, const struct symbols *sum_a, struct form *image)
+{
+	*image = form_const(0);
+	for (int i = 0; i < FORM_SYMBOLS && sum_a->s[i]; i++) {
+		const struct pair *part = find_pair(join, sum_a->s[i]);
+		struct form one;
+
+		if (!part)
+			return false;
+		one = (struct form){
+			.delta = part->offset_b - part->offset_a,
+			.symbols = part->symbols_b,
+			.sign = part->symbols_b.s[0] != 0,
+		};
+		if (!form_add(*image, one, image))
+			return false;
+	}
+	return true;
+}
+
+static bool match_forms(struct join *join, struct form a, struct form b)
+{
+	struct pair pair;
+	struct form unused, image, rest;
+
+	if (!a.sign)
+		return form_is_parallel(a, b) && a.delta == b.delta;
+	if (!a.symbols.s[1])
+		return forms_pair(a, b, &pair, &unused) && match_symbol(join, &pair);
+	/* Symbols that are not known yet stand for those in the same places. */
+	for (int i = 0; i < FORM_SYMBOLS && a.symbols.s[i]; i++) {
+		if (find_pair(join, a.symbols.s[i]))
+			continue;
+		pair = (struct pair){
+			.symbols_a = symbols_one(a.symbols.s[i]),
+			.symbols_b = symbols_one(b.symbols.s[i]),
+		};
+		if (!match_symbol(join, &pair))
+			return false;
+	}
+	if (a.sign != b.sign || a.len != b.len || !image_of_sum(join, &a.symbols, &image))
+		return false;
+	/* sign * image + delta has to be what b has. */
+	rest = form_const(a.delta);
+	if (!(a.sign > 0 ? form_add(rest, image, &rest) : form_sub(rest, image, &rest)))
+		return false;
+	rest.len = a.len;
+	return form_is_parallel(rest, b) && rest.delta == b.delta;
 }
 
 static bool reg_includes(struct join *join, const struct reg *a, const struct reg *b)
@@ -253,22 +377,29 @@ static bool slot_includes(struct join *join, const struct slot *a, const struct 
 	       reg_includes(join, &a->saved, &b->saved);
 }
 
+/* A symbol of a that stands for nothing in b can have any value: facts about it say
+ * nothing. */
+static bool fact_matters(const struct join *join, const struct fact *fact)
+{
+	for (int i = 0; i < FORM_SYMBOLS && fact->symbols.s[i]; i++)
+		if (!find_pair(join, fact->symbols.s[i]))
+			return false;
+	return true;
+}
+
 static bool facts_include(const struct join *join, const struct state *a, const struct state *b)
 {
 	for (uint32_t i = 0; i < a->n_facts; i++) {
-		for (uint32_t j = 0; j < join->n_pairs; j++) {
-			const struct pair *pair = &join->pairs[j];
-			int64_t bound;
+		struct form image;
+		int64_t bound;
 
-			if (pair->symbol_a != a->facts[i].symbol)
-				continue;
-			/* symbol_a is symbol_b + (offset_b - offset_a) */
-			if (!find_bound(b->facts, b->n_facts, b->len.word.smin, pair->symbol_b,
-					&bound))
-				return false;
-			if (bound - pair->offset_b < a->facts[i].bound - pair->offset_a)
-				return false;
-		}
+		if (!fact_matters(join, &a->facts[i]))
+			continue;
+		/* image + bound of a <= L has to hold in b. */
+		if (!image_of_sum(join, &a->facts[i].symbols, &image) ||
+		    !find_bound(b->facts, b->n_facts, b->len.word.smin, &image.symbols, &bound) ||
+		    bound < a->facts[i].bound + image.delta)
+			return false;
 	}
 	return true;
 }

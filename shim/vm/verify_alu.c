@@ -81,7 +81,7 @@ static bool clamp(struct verifier *v, struct state *state, const struct reg *x,
 	/* x <= L - bound */
 	out->value.word.smax = MIN(out->value.word.smax, MAX(0, state->len.word.smax - bound));
 	out->value = scalar_synced(out->value);
-	state_add_fact(state, out->form.symbol, MIN(bound, state->len.word.smin));
+	state_add_fact(state, &out->form.symbols, MIN(bound, state->len.word.smin));
 	return true;
 }
 
@@ -109,6 +109,29 @@ static void note_made(enum scalar_op op, const struct reg *a, uint64_t b, struct
 	}
 }
 
+/* Every bit that b may clear is 0 in a: a & b is a. */
+static bool cuts_nothing(const struct scalar *a, const struct scalar *b)
+{
+	return scalar_is_const(b) && !((a->bits.value | a->bits.mask) & ~b->bits.value);
+}
+
+/* No bit can be 1 in both, so that nothing carries: a | b and a ^ b are a + b. Compilers
+ * write `x | 1` for x + 1 where x is even. */
+static bool is_disjoint(const struct scalar *a, const struct scalar *b)
+{
+	return !((a->bits.value | a->bits.mask) & (b->bits.value | b->bits.mask));
+}
+
+/* The sum that a op b is, in integers. False: it is none. */
+static bool sum_of_forms(enum scalar_op op, const struct reg *a, const struct reg *b, struct form *form)
+{
+	if ((op == SCALAR_OR || op == SCALAR_XOR) && is_disjoint(&a->value, &b->value))
+		op = SCALAR_ADD;
+	if ((op != SCALAR_ADD && op != SCALAR_SUB) || !is_exact(op, &a->value.word, &b->value.word))
+		return false;
+	return op == SCALAR_ADD ? form_add(a->form, b->form, form) : form_sub(a->form, b->form, form);
+}
+
 /* a op b on numbers of 64 bits. */
 static struct reg number_alu(struct verifier *v, struct state *state, enum scalar_op op,
 			     const struct reg *a, const struct reg *b)
@@ -118,16 +141,14 @@ static struct reg number_alu(struct verifier *v, struct state *state, enum scala
 
 	if (op == SCALAR_AND && (clamp(v, state, a, b, &out) || clamp(v, state, b, a, &out)))
 		return out;
-	/* A mask that cuts nothing off. */
-	if (op == SCALAR_AND && scalar_is_const(&b->value) &&
-	    !((a->value.bits.value | a->value.bits.mask) & ~b->value.bits.value))
+	if (op == SCALAR_AND && cuts_nothing(&a->value, &b->value))
 		return *a;
+	if (op == SCALAR_AND && cuts_nothing(&b->value, &a->value))
+		return *b;
 	out = new_number(v, scalar_alu(op, &a->value, &b->value));
 	if (form_is_const(out.form))
 		return out;
-	if ((op == SCALAR_ADD || op == SCALAR_SUB) && is_exact(op, &a->value.word, &b->value.word) &&
-	    (op == SCALAR_ADD ? form_add(a->form, b->form, &form)
-			      : form_sub(a->form, b->form, &form))) {
+	if (sum_of_forms(op, a, b, &form)) {
 		tight = out;
 		tight.form = form;
 		if (state_tighten(state, &tight))
@@ -144,7 +165,8 @@ static struct reg number_alu32(struct verifier *v, struct state *state, enum sca
 	struct reg x = reg_zext(v, a, 32), y = reg_zext(v, b, 32), out;
 
 	/* Adding and masking numbers of 32 bits is the same in 64 until it wraps. */
-	if (op == SCALAR_ADD || op == SCALAR_SUB || op == SCALAR_AND) {
+	if (op == SCALAR_ADD || op == SCALAR_SUB || op == SCALAR_AND || op == SCALAR_OR ||
+	    op == SCALAR_XOR) {
 		out = number_alu(v, state, op, &x, &y);
 		if (out.value.word.umax <= UINT32_MAX)
 			return out;

@@ -25,33 +25,27 @@ static bool is_small(const struct scalar *a, bool half)
 	return a->word.smin >= 0 && (!half || a->word.smax <= INT32_MAX);
 }
 
-/* a rel b as a relation of the integers behind them. */
-static void learn(struct state *state, enum scalar_rel rel, const struct reg *a,
-		  const struct reg *b)
+/* a rel b as a relation of the integers behind them. False: the state cannot be. */
+static bool learn(struct state *state, enum scalar_rel rel, const struct reg *a, const struct reg *b)
 {
 	switch (rel) {
 	case REL_EQ:
-		state_learn(state, a->form, b->form, 0);
-		state_learn(state, b->form, a->form, 0);
-		break;
+		return state_learn(state, a->form, b->form, 0) &&
+		       state_learn(state, b->form, a->form, 0);
 	case REL_ULE:
 	case REL_SLE:
-		state_learn(state, a->form, b->form, 0);
-		break;
+		return state_learn(state, a->form, b->form, 0);
 	case REL_ULT:
 	case REL_SLT:
-		state_learn(state, a->form, b->form, 1);
-		break;
+		return state_learn(state, a->form, b->form, 1);
 	case REL_UGE:
 	case REL_SGE:
-		state_learn(state, b->form, a->form, 0);
-		break;
+		return state_learn(state, b->form, a->form, 0);
 	case REL_UGT:
 	case REL_SGT:
-		state_learn(state, b->form, a->form, 1);
-		break;
+		return state_learn(state, b->form, a->form, 1);
 	default:
-		break;
+		return true;
 	}
 }
 
@@ -96,7 +90,8 @@ static bool refine_numbers(struct state *state, enum scalar_rel rel, struct reg 
 		if (form_is_parallel(a.form, b.form) && form_in_limits(a.form) &&
 		    form_in_limits(b.form) && !holds_at_distance(rel, b.form.delta - a.form.delta))
 			return false;
-		learn(state, rel, &a, &b);
+		if (!learn(state, rel, &a, &b))
+			return false;
 	}
 	a_reg->value = a.value;
 	if (b_reg)

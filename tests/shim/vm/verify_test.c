@@ -153,6 +153,55 @@ static const struct verify_case packet_cases[] = {
 	 PROGRAM(MOV_K(0, 0), ALU64_X(BPF_ADD, 1, 3), EXIT())},
 };
 
+/* r6 and r7 are bytes of the packet. */
+#define TWO MOV_K(0, 0), JMP_K(BPF_JGE, 2, 16, 1), EXIT(), LDX(BPF_B, 6, 1, 0), LDX(BPF_B, 7, 1, 1)
+/* r6 + r7 + n <= length */
+#define CHECKED(n) MOV_X(5, 6), ALU64_X(BPF_ADD, 5, 7), ALU64_K(BPF_ADD, 5, n), \
+		   JMP_X(BPF_JLE, 5, 2, 1), EXIT()
+#define AT(a, b) ALU64_X(BPF_ADD, 1, a), ALU64_X(BPF_ADD, 1, b)
+
+static const struct verify_case sum_cases[] = {
+	{"two variables, added in another order", NULL,
+	 PROGRAM(TWO, CHECKED(4), AT(7, 6), LDX(BPF_W, 0, 1, 0), EXIT())},
+	{"the same, one short", "not proved",
+	 PROGRAM(TWO, CHECKED(3), AT(7, 6), LDX(BPF_W, 0, 1, 0), EXIT())},
+	{"one of the two twice", "not proved",
+	 PROGRAM(TWO, CHECKED(4), AT(7, 7), LDX(BPF_W, 0, 1, 0), EXIT())},
+	{"a variable twice", NULL,
+	 PROGRAM(TWO, MOV_X(7, 6), CHECKED(4), AT(6, 6), LDX(BPF_W, 0, 1, 0), EXIT())},
+	{"three variables", NULL,
+	 PROGRAM(TWO, LDX(BPF_B, 8, 1, 2), ALU64_X(BPF_ADD, 8, 7), MOV_X(5, 8), ALU64_X(BPF_ADD, 5, 6),
+		 JMP_X(BPF_JLT, 5, 2, 1), EXIT(), AT(6, 8), LDX(BPF_B, 0, 1, 0), EXIT())},
+	{"two variables, checked before ways meet", NULL,
+	 PROGRAM(TWO, CHECKED(4), JMP_K(BPF_JEQ, 3, 0, 1), MOV_K(8, 1), AT(7, 6), LDX(BPF_W, 0, 1, 0),
+		 EXIT())},
+	{"two variables, checked on one way", "not proved",
+	 PROGRAM(TWO, JMP_K(BPF_JEQ, 3, 0, 5), CHECKED(4), AT(7, 6), LDX(BPF_W, 0, 1, 0), EXIT())},
+	{"two variables, one of which changes", "not proved",
+	 PROGRAM(TWO, CHECKED(4), LDX(BPF_B, 7, 1, 2), AT(7, 6), LDX(BPF_W, 0, 1, 0), EXIT())},
+	{"an index below a checked number of bytes", NULL,
+	 PROGRAM(TWO, CHECKED(0), JMP_K(BPF_JGT, 7, 3, 1), EXIT(), ALU64_X(BPF_ADD, 1, 6),
+		 LDX(BPF_B, 0, 1, 3), EXIT())},
+	{"an index at the number of bytes", "not proved",
+	 PROGRAM(TWO, CHECKED(0), JMP_K(BPF_JGE, 7, 3, 1), EXIT(), ALU64_X(BPF_ADD, 1, 6),
+		 LDX(BPF_B, 0, 1, 3), EXIT())},
+	{"the number of bytes is known to be enough before", NULL,
+	 PROGRAM(TWO, JMP_K(BPF_JGT, 7, 3, 1), EXIT(), CHECKED(0), ALU64_X(BPF_ADD, 1, 6),
+		 LDX(BPF_B, 0, 1, 3), EXIT())},
+	{"a copy below a checked number of bytes", NULL,
+	 PROGRAM(TWO, CHECKED(0), JMP_K(BPF_JLE, 7, 31, 1), EXIT(), MOV_K(4, 0), JMP_X(BPF_JGE, 4, 7, 6), MOV_X(5, 1),
+		 ALU64_X(BPF_ADD, 5, 6), ALU64_X(BPF_ADD, 5, 4), LDX(BPF_B, 0, 5, 0),
+		 ALU64_K(BPF_ADD, 4, 1), JA(-7), EXIT())},
+	{"or of bits that are clear", NULL,
+	 PROGRAM(TWO, ALU64_K(BPF_LSH, 7, 1), CHECKED(2), ALU32_K(BPF_OR, 7, 1), AT(7, 6),
+		 LDX(BPF_B, 0, 1, 0), EXIT())},
+	{"exclusive or of bits that may be set", "not proved",
+	 PROGRAM(TWO, CHECKED(2), ALU64_K(BPF_XOR, 7, 1), AT(7, 6), LDX(BPF_B, 0, 1, 1), EXIT())},
+	{"a mask of ones on the left", NULL,
+	 PROGRAM(TWO, CHECKED(1), MOV_K(8, 255), ALU64_X(BPF_AND, 8, 7), AT(8, 6), LDX(BPF_B, 0, 1, 0),
+		 EXIT())},
+};
+
 /* Anything but packets. */
 static const struct verify_case cases[] = {
 	{"constant result", NULL, PROGRAM(MOV_K(0, 1), EXIT())},
@@ -302,6 +351,8 @@ int main(void)
 {
 	for (size_t i = 0; i < N_ELEMENTS(packet_cases); i++)
 		run_case(&packet_cases[i]);
+	for (size_t i = 0; i < N_ELEMENTS(sum_cases); i++)
+		run_case(&sum_cases[i]);
 	for (size_t i = 0; i < N_ELEMENTS(cases); i++)
 		run_case(&cases[i]);
 	return vmtest_failures != 0;
