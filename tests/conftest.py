@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ import traffic
 
 from support import leaks
 from support.hugepages import HugePages
+from support.testpmd import NATIVE, PLUGIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +24,13 @@ def _nothing_left_behind() -> Iterator[None]:
     yield
     left = leaks.left_behind()
     assert not left, "this test run left behind:\n" + "\n".join(left)
+
+
+@pytest.fixture(scope="session")
+def needs_testpmd() -> None:
+    """Skip where no application with a shim can be started."""
+    if not shutil.which("dpdk-testpmd") or not (NATIVE / PLUGIN).exists():
+        pytest.skip("dpdk-testpmd or the shim is missing: ./dev build installs and builds them")
 
 
 @pytest.fixture(scope="session")

@@ -5,22 +5,18 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from support.testpmd import NATIVE, PLUGIN
-
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "soak.py"
 MINUTES = os.environ.get("DPCAP_SOAK_MINUTES", "0.1")
 
 
+@pytest.mark.usefixtures("needs_testpmd")
 def test_counts_reconcile_and_nothing_grows(tmp_path: Path) -> None:
-    if not shutil.which("dpdk-testpmd") or not (NATIVE / PLUGIN).exists():
-        pytest.skip("dpdk-testpmd or the shim is missing: ./dev build installs and builds them")
     out = tmp_path / "out.json"
     ran = subprocess.run(
         [sys.executable, BENCHMARK, "--minutes", MINUTES, "--json", out],

@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
-from support.testpmd import NATIVE, PLUGIN, Testpmd
+from support.testpmd import Testpmd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,9 +18,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _needs_dpdk() -> None:
-    if not shutil.which("dpdk-testpmd") or not (NATIVE / PLUGIN).exists():
-        pytest.skip("dpdk-testpmd or the shim is missing: ./dev build installs and builds them")
+def _needs_dpdk(needs_testpmd: None) -> None:
+    """Every test here runs an application."""
 
 
 @pytest.fixture

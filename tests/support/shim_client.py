@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import signal
 import socket
 import struct
 from dataclasses import dataclass
@@ -300,3 +301,24 @@ def connect(app: Testpmd, *, greet: bool = True) -> Client:
     """Connect to an application's shim, waiting until it listens."""
     wait_until(app.sockets, "the control socket")
     return Client(app.sockets()[0], greet=greet)
+
+
+def attach_and_be_killed(path: Path) -> None:
+    """Have a child of ours attach, and kill it in the middle of its capture."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            client = Client(path)
+            client.attach([0], ring_size=65536)
+            os.write(writer, b"attached")
+            signal.pause()
+        finally:
+            os._exit(1)
+    os.close(writer)
+    try:
+        assert os.read(reader, 8) == b"attached"
+    finally:
+        os.close(reader)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.hugepages import HugePages
-from support.shim_client import ACCEPT, IN, OUT, Client, connect
+from support.shim_client import ACCEPT, IN, OUT, Client, attach_and_be_killed, connect
 from support.testpmd import Testpmd, wait_until
 
 if TYPE_CHECKING:
@@ -166,27 +165,6 @@ def test_many_queues_on_one_core():
         # No ring keeps a descriptor in the application.
         targets = [os.readlink(f"/proc/{app.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{app.pid}/fd")]  # noqa: PTH208, PTH115
         assert not [target for target in targets if "dpcap-ring" in target]
-
-
-def attach_and_be_killed(path: Path) -> None:
-    """Have a child of ours attach, and kill it in the middle of its capture."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            client = Client(path)
-            client.attach([0], ring_size=65536)
-            os.write(writer, b"attached")
-            signal.pause()
-        finally:
-            os._exit(1)
-    os.close(writer)
-    try:
-        assert os.read(reader, 8) == b"attached"
-    finally:
-        os.close(reader)
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
 
 
 def test_a_competing_thread_on_the_lcore(app):
