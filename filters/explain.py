@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from dpcap.filters import cbpf, ir, libpcap, plain
 from dpcap.filters.build import TooManyPathsError, build
@@ -15,7 +15,7 @@ from dpcap.ubpf_host.disasm import disassemble
 from dpcap.ubpf_host.errors import EngineError, VerifierError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from dpcap.filters.filter import Filter
     from dpcap.filters.ir import Node
@@ -26,6 +26,8 @@ _LINES = 400
 _WIDTH = 16
 # Lines of a packet's way for the members of one list.
 _MEMBERS = 5
+
+_Row = TypeVar("_Row")
 
 
 #: What a stage can be: libpcap's program, decisions before and after the passes, programs of the VM.
@@ -120,8 +122,7 @@ class Reason(NamedTuple):
 
     def path(self) -> Iterator[str]:
         """The tests, one a line; of long lists only the first members."""
-        shown = [_Row(s.test, s.holds, s.subject, s.value) for s in self.steps]
-        rows = list(_without_lists(shown))
+        rows = list(without_lists(self.steps, lambda s: s.holds or s.subject, _several))
         width = max((len(row.test) for row in rows), default=0)
         for row in rows:
             yield f"  {row.test:<{width}}  {'yes' if row.holds else 'no':<3}  {row.value}".rstrip()
@@ -131,24 +132,29 @@ class Reason(NamedTuple):
         return "\n".join([self.verdict, *self.path(), dump(self.packet, last.offsets if last else ())])
 
 
-class _Row(NamedTuple):
-    test: str
-    holds: bool
-    subject: str
-    value: str
+def _several(count: int, step: Step) -> Step:
+    return step._replace(test=f"{count} more of {step.subject}")
 
 
-def _without_lists(rows: list[_Row]) -> Iterator[_Row]:
-    """Of more than some tests of one value in a row, which all fail, the first and the last one."""
-    for (subject, holds), group in itertools.groupby(rows, key=lambda row: (row.subject, row.holds)):
+def without_lists(
+    rows: Iterable[_Row], key: Callable[[_Row], object], several: Callable[[int, _Row], _Row]
+) -> Iterator[_Row]:
+    """Of more than some rows in a row with the same key the first, ``several(count, row)`` and the last."""
+    for _, group in itertools.groupby(rows, key):
         members = list(group)
-        if holds or len(members) <= _MEMBERS:
-            yield from members
-        else:
+        if len(members) > _MEMBERS:
             left = len(members) - _MEMBERS + 1
-            yield from members[: _MEMBERS - 2]
-            yield _Row(f"{left} more of {subject}", False, subject, members[0].value)
-            yield members[-1]
+            members[_MEMBERS - 2 : -1] = [several(left, members[0])]
+        yield from members
+
+
+def metadata_of(direction: Direction | None, port: int, queue: int) -> dict[int, int]:
+    """What the metadata word says, by SKF_AD_* numbers."""
+    return {
+        cbpf.SKF_AD_PKTTYPE: plain.PACKET_OUTGOING if direction == "out" else 0,
+        cbpf.SKF_AD_IFINDEX: port,
+        cbpf.SKF_AD_QUEUE: queue,
+    }
 
 
 def reason(
@@ -165,11 +171,7 @@ def reason(
     Arguments as of :meth:`Filter.run`. Raises TooManyPathsError for programs that are no
     decisions (never made by libpcap).
     """
-    metadata = {
-        cbpf.SKF_AD_PKTTYPE: plain.PACKET_OUTGOING if direction == "out" else 0,
-        cbpf.SKF_AD_IFINDEX: port,
-        cbpf.SKF_AD_QUEUE: queue,
-    }
+    metadata = metadata_of(direction, port, queue)
     evaluate = Evaluation(packet, len(packet) if wirelen is None else wirelen, metadata)
     narrator = Narrator(evaluate)
     node = build(ir.Graph(), tap.cbpf)

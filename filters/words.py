@@ -65,7 +65,7 @@ class Narrator:
         """The condition in words. What cannot be computed for this packet stays as ir.show() has it."""
         try:
             subject, relation, value = self._parts(condition)
-        except OutOfBoundsError:
+        except (OutOfBoundsError, ZeroDivisionError):
             return Words(ir.show(condition), ir.show(condition), "", ())
         return Words(f"{subject}{relation}", subject, value, self._names(condition))
 
@@ -94,13 +94,21 @@ class Narrator:
         bits = self._bits(a) if b.op == "const" else None
         if bits is None:
             return self._compare(a, "==", b)
-        size, at, mask, shift = bits
-        wanted = b.args[0] << shift
-        shifts = range(8 * (size - 1), -1, -8)
-        parts = [
-            (at + i, mask >> s & 255, wanted >> s & 255) for i, s in enumerate(shifts) if mask >> s & 255
-        ]
-        return self._match(tuple(parts)) if parts else self._compare(a, "==", b)
+        parts = _parts_of(bits, b.args[0])
+        return self._match(parts) if parts else self._compare(a, "==", b)
+
+    def matched(self, condition: Node) -> ir.Bytes:
+        """What the packet's bytes are where a condition holds, as far as it says."""
+        if condition.op == "match":
+            found: ir.Bytes = condition.args[0]
+            return found
+        if condition.op != "eq" or condition.args[1].op != "const":
+            return ()
+        try:
+            bits = self._bits(condition.args[0])
+        except (OutOfBoundsError, ZeroDivisionError):
+            return ()
+        return () if bits is None else _parts_of(bits, condition.args[1].args[0])
 
     def _bits(self, a: Node) -> tuple[int, int, int, int] | None:
         """(size, offset, mask, shift) when a = (packet bytes & mask) >> shift."""
@@ -113,13 +121,20 @@ class Narrator:
             if bits is not None:
                 size, at, mask, shift = bits
                 k = a.args[1].args[0]
-                return (size, at, mask & k << shift, shift) if a.op == "and" else (size, at, mask, shift + k)
+                if a.op == "and":
+                    return size, at, mask & k << shift, shift
+                shift += k
+                return size, at, mask >> shift << shift, shift
         return None
 
     def _compare(self, a: Node, relation: str, b: Node) -> tuple[str, str, str]:
         form = self._format_of(a)
         other = form(b.args[0]) if b.op == "const" else _bare(self._value(b))
-        return _bare(self._value(a)), f" {relation} {other}", form(self.evaluate(a))
+        try:
+            value = form(self.evaluate(a))
+        except ZeroDivisionError:
+            value = ""
+        return _bare(self._value(a)), f" {relation} {other}", value
 
     def _format_of(self, a: Node) -> Callable[[int], str]:
         if a.op == "load":
@@ -222,6 +237,16 @@ class Narrator:
                 size, offset, index = part.args
                 at = offset + (0 if index is None else self.evaluate(index))
                 yield from range(at, at + size)
+
+
+def _parts_of(bits: tuple[int, int, int, int], number: int) -> ir.Bytes:
+    """The match for ``bits == number``; nothing where that cannot be."""
+    size, at, mask, shift = bits
+    number <<= shift
+    if number & ~mask:
+        return ()
+    pairs = zip(mask.to_bytes(size, "big"), number.to_bytes(size, "big"), strict=True)
+    return tuple((at + i, m, v) for i, (m, v) in enumerate(pairs) if m)
 
 
 def _operands(condition: Node) -> Iterator[Node]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,12 @@ if TYPE_CHECKING:
     from dpcap.filters.testing.tap import FilterFactory
 
 _COMPARISONS = pytest.StashKey[list["Comparison"]]()
+_COVERAGE = "dpcap-coverage"
 _NOT_BUILT = "dpcap's compiled modules cannot be loaded"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--dpcap-engine`` and its ini option."""
+    """``--dpcap-engine`` and its ini option, ``--dpcap-coverage``."""
     group = parser.getgroup("dpcap", "unit tests of packet filters")
     group.addoption(
         "--dpcap-engine",
@@ -27,12 +29,49 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run tests with the dpcap fixture in each of these engines: jit (default), interp, libpcap, "
         "ubpf, rte_bpf, or all",
     )
+    group.addoption(
+        "--dpcap-coverage",
+        metavar="REPORT",
+        nargs="?",
+        const="term",
+        type=_report,
+        action="append",
+        default=[],
+        help="which sides of which tests of the filters no packet took: term (default) or json:FILE; "
+        "may be repeated",
+    )
+    group.addoption(
+        "--dpcap-coverage-fail-under",
+        metavar="PERCENT",
+        type=float,
+        default=0.0,
+        help="fail when a smaller part of the sides was taken",
+    )
     parser.addini("dpcap_engine", "default of --dpcap-engine", default="")
 
 
+def _report(text: str) -> str:
+    if text != "term" and not text.startswith("json:"):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither term nor json:FILE (write --dpcap-coverage=term)"
+        )
+    return text
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuse engines that do not exist, where some are named."""
+    """Refuse engines that do not exist, where some are named; start to measure coverage."""
     _engines(config)
+    reports = config.getoption("dpcap_coverage")
+    fail_under = config.getoption("dpcap_coverage_fail_under")
+    if not reports and not fail_under:
+        return
+    if config.getoption("numprocesses", None):
+        raise pytest.UsageError("--dpcap-coverage does not see other processes: run pytest without -n")
+    try:
+        from dpcap.filters.testing.coverage_plugin import CoveragePlugin  # noqa: PLC0415 (see the module)
+    except ImportError as error:
+        raise pytest.UsageError(f"--dpcap-coverage: {_NOT_BUILT}: {error}") from None
+    config.pluginmanager.register(CoveragePlugin(reports or ["term"], fail_under), _COVERAGE)
 
 
 def _engines(config: pytest.Config) -> list[str]:
@@ -90,7 +129,7 @@ def dpcap_engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def dpcap(dpcap_engine: str) -> FilterFactory:
+def dpcap(dpcap_engine: str, pytestconfig: pytest.Config) -> FilterFactory:
     """Makes filters that run in the engine of the test. A filter is a container of packets.
 
     >>> tap = dpcap("udp port 2152")
@@ -98,7 +137,8 @@ def dpcap(dpcap_engine: str) -> FilterFactory:
     """
     from dpcap.filters.testing.tap import FilterFactory  # noqa: PLC0415 (see the module)
 
-    return FilterFactory(dpcap_engine)
+    measured = pytestconfig.pluginmanager.get_plugin(_COVERAGE)
+    return FilterFactory(dpcap_engine, measured.coverage.observe if measured else None)
 
 
 def pytest_assertrepr_compare(config: pytest.Config, op: str, left: Any, right: object) -> list[str] | None:

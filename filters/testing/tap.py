@@ -43,12 +43,16 @@ class Tap(Filter):
     Raises EngineError when the engine cannot run it.
     """
 
-    def __init__(self, tap: Filter, engine: str, observe: Callable[[Filter, Packet], None] | None) -> None:
+    def __init__(
+        self, tap: Filter, engine: str, observe: Callable[[Filter, Packet | None], None] | None
+    ) -> None:
         super().__init__(tap.expression, tap.cbpf, optimize="plain" not in tap.forms)
         #: The engine that runs it.
         self.engine = engine
         check(engine, self)
         self._observe = observe
+        if observe is not None:
+            observe(self, None)
 
     def run(
         self,
@@ -75,7 +79,7 @@ class FilterFactory:
     ...     assert packet in dpcap("udp port 2152")
     """
 
-    def __init__(self, engine: str, observe: Callable[[Filter, Packet], None] | None = None) -> None:
+    def __init__(self, engine: str, observe: Callable[[Filter, Packet | None], None] | None = None) -> None:
         #: Name of the engine, as ``--dpcap-engine`` has it.
         self.engine = engine
         self._observe = observe
