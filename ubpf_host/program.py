@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 Memory = bytes | bytearray | memoryview
 
-# What the verifier may say about one program.
+# What the verifier may say about one program. To fill it with zeros would take longer than to load most.
 _LOG_SIZE = 1 << 18
+_new_log = ffi.new_allocator(should_clear_after_alloc=False)
 _KINDS = {"packet": lib.DPCAP_VM_PACKET, "memory": lib.DPCAP_VM_MEMORY}
 # struct record of _vm_build.py: base, wirelen, offset, len.
 _RECORD = struct.Struct("<QIHH")
@@ -97,7 +98,7 @@ class Program:
             },
         )
         handle = ffi.new("struct dpcap_vm_prog **")
-        log = ffi.new("char[]", _LOG_SIZE)
+        log = _new_log("char[]", _LOG_SIZE)
         error = lib.dpcap_vm_load(attr, handle, log, _LOG_SIZE)
         if error == -errno.ENOMEM:
             raise MemoryError("no memory for the program")

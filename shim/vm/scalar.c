@@ -181,6 +181,7 @@ bool scalar_sync(struct scalar *a)
 	/* Knowledge flows in a circle; twice around is nearly always enough, and
 	 * stopping early is merely less precise. */
 	for (int round = 0; round < 2; round++) {
+		const struct tnum before = a->bits;
 		struct tnum low;
 
 		range_tighten_by_bits(&a->word, a->bits, W);
@@ -201,6 +202,8 @@ bool scalar_sync(struct scalar *a)
 		low.mask |= low_bits(W) & ~low_bits(H);
 		if (!tnum_intersect(a->bits, low, &a->bits))
 			return false;
+		if (a->bits.value == before.value && a->bits.mask == before.mask)
+			break;
 	}
 	range_tighten_by_bits(&a->word, a->bits, W);
 	range_tighten_by_bits(&a->half, a->bits, H);

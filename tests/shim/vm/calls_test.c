@@ -35,19 +35,7 @@ static const struct dpcap_vm_helper helpers[] = {
 	{.id = 3, .name = "add", .function = add, .args = {DPCAP_VM_ARG_SCALAR, DPCAP_VM_ARG_SCALAR}},
 };
 
-struct record {
-	uint64_t base;
-	uint16_t offset;
-	uint16_t len;
-	uint32_t wirelen;
-};
-
-static const struct dpcap_vm_burst_layout layout = {
-	.base = offsetof(struct record, base),
-	.offset = offsetof(struct record, offset),
-	.len = offsetof(struct record, len),
-	.wirelen = offsetof(struct record, wirelen),
-};
+static const struct dpcap_vm_burst_layout layout = RECORD_LAYOUT(0);
 
 static void check_burst(const char *what, struct dpcap_vm_prog *prog, uint64_t wanted, uint64_t meta)
 {

@@ -15,21 +15,7 @@
 #define DEFAULT_COUNT 2000
 #define RUNS_EACH 4
 
-struct record {
-	uint32_t wirelen;
-	uint16_t offset;
-	uint16_t len;
-	uint64_t base;
-};
-
-#define LAYOUT(fetch_ahead)                                                                        \
-	{                                                                                          \
-		.base = offsetof(struct record, base), .offset = offsetof(struct record, offset),  \
-		.len = offsetof(struct record, len), .wirelen = offsetof(struct record, wirelen),  \
-		.prefetch = (fetch_ahead),                                                         \
-	}
-
-static const struct dpcap_vm_burst_layout layouts[] = {LAYOUT(0), LAYOUT(1)};
+static const struct dpcap_vm_burst_layout layouts[] = {RECORD_LAYOUT(0), RECORD_LAYOUT(1)};
 
 static uint64_t mix(uint64_t r1, uint64_t r2, uint64_t r3, uint64_t r4, uint64_t r5)
 {

@@ -21,6 +21,21 @@ __attribute__((constructor(65535))) static void remember_cpu(void) { detected_cp
 #define N_CPU_VARIANTS 1
 #endif
 
+/* A packet of a burst, and where a burst entry finds what is in it. */
+struct record {
+	uint32_t wirelen;
+	uint16_t offset;
+	uint16_t len;
+	uint64_t base;
+};
+
+#define RECORD_LAYOUT(fetch_ahead)                                                                 \
+	{                                                                                          \
+		.base = offsetof(struct record, base), .offset = offsetof(struct record, offset),  \
+		.len = offsetof(struct record, len), .wirelen = offsetof(struct record, wirelen),  \
+		.prefetch = (fetch_ahead),                                                         \
+	}
+
 /* A program loaded once for each variant of the JIT; the interpreter runs the first. */
 struct engines {
 	struct dpcap_vm_prog *progs[4];

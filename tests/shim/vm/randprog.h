@@ -245,17 +245,23 @@ static inline void randprog_checked_load(struct randprog *p)
 }
 
 /* Offsets that are sums: what was checked is added up in another order, or has an index below
- * a checked number of bytes; sometimes one byte too far. */
+ * a checked number of bytes; sometimes one byte too far. The numbers are small, so that among
+ * packets of every short length there is one that ends exactly there. */
 static inline void randprog_summed_load(struct randprog *p)
 {
 	uint8_t kind = randprog_byte(p), size = randprog_size(p), more = randprog_byte(p);
 	unsigned x = 3 + more % 3, z = 6 + (more >> 2 & 1), t = 8, y = 9;
-	int32_t c = randprog_byte(p) % 16, mask = randprog_byte(p);
+	int32_t c = randprog_byte(p) % 8;
 
+	randprog_exit(p, JMP_K(BPF_JLT, 2, 8, 0));
 	randprog_emit(p, LDX(BPF_B, x, 1, more % 4));
-	randprog_emit(p, kind & 1 ? LDX(BPF_B, z, 1, 5) : ALU64_K(BPF_AND, z, mask));
+	randprog_emit(p, ALU64_K(BPF_AND, x, more >> 4));
+	if (kind & 1) {
+		randprog_emit(p, LDX(BPF_B, z, 1, 5));
+		randprog_emit(p, ALU64_K(BPF_AND, z, 7));
+	}
 	if (kind & 2)
-		randprog_emit(p, ALU64_K(BPF_LSH, x, more >> 6));
+		randprog_emit(p, ALU64_K(BPF_LSH, x, 1));
 	randprog_emit(p, MOV_X(t, x));
 	randprog_emit(p, kind & 4 ? ALU64_X(BPF_ADD, t, z) : ALU32_X(BPF_ADD, t, z));
 	randprog_emit(p, ALU64_K(kind & 8 ? BPF_ADD : BPF_OR, t, c));
@@ -264,16 +270,16 @@ static inline void randprog_summed_load(struct randprog *p)
 		randprog_emit(p, JMP_K(BPF_JEQ, 5, more, 0));
 	randprog_emit(p, MOV_X(y, 1));
 	if (kind & 64) {
-		/* z is a number of bytes, y + i one of them */
-		int32_t i = randprog_byte(p) % 16;
+		/* z is a number of bytes, x + i one of them */
+		int32_t i = randprog_byte(p) % 8;
 
 		randprog_exit(p, JMP_K(kind & 128 ? BPF_JLE : BPF_JSLT, z, i, 0));
 		randprog_emit(p, ALU64_K(BPF_ADD, y, i));
 	} else {
-		randprog_emit(p, ALU64_X(kind & 128 ? BPF_ADD : BPF_SUB, y, z));
+		randprog_emit(p, ALU64_X(BPF_ADD, y, kind & 128 ? z : x));
 	}
 	randprog_emit(p, ALU64_X(BPF_ADD, y, x));
-	randprog_emit(p, LDX(size, randprog_writable(p), y, (int16_t)(randprog_byte(p) % 16) - 1));
+	randprog_emit(p, LDX(size, randprog_writable(p), y, (int16_t)(randprog_byte(p) % 8)));
 }
 
 /* A loop that counts a register up or down to a limit. */
