@@ -95,13 +95,15 @@ failed(struct dpcap_drain_result *result)
 static bool
 finish_partial(struct dpcap_drain *d, int fd, struct dpcap_drain_result *result)
 {
-	struct source *s = &d->sources[d->partial_source];
 	const struct dpcap_epb_info *info = &d->partial_info;
-	const uint8_t *block = s->ring.data + (s->ring.tail & (s->ring.size - 1));
+	const struct dpcap_ring_reader *ring;
+	const uint8_t *block;
 	ssize_t n;
 
 	if (d->partial == 0)
 		return true;
+	ring = &d->sources[d->partial_source].ring;
+	block = ring->data + (ring->tail & (ring->size - 1));
 	if (info->size == 0) {
 		errno = EBADMSG;
 		failed(result);
