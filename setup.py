@@ -16,7 +16,7 @@ VERSION = re.search(r"VERSION (\d+\.\d+\.\d+) LANGUAGES", (ROOT / "CMakeLists.tx
 
 
 class CMakeBuildExt(build_ext):
-    """Run CMake for libdpcap_vm.a, libdpcap_ring.a and, with DPDK's headers, libdpcap_shim.so."""
+    """Run CMake for the static libraries and, where there is what they need, plugin and BPF object."""
 
     def run(self) -> None:
         build = (ROOT / "build" / "cmake").resolve()
@@ -24,19 +24,22 @@ class CMakeBuildExt(build_ext):
         subprocess.run(["cmake", "-S", str(ROOT), "-B", str(build), "-G", "Ninja"], check=True)
         subprocess.run(["cmake", "--build", str(build)], check=True)
         for ext in self.extensions:
-            ext.library_dirs += [str(build / "shim" / "vm"), str(build / "shim" / "ring")]
+            ext.library_dirs += [str(build / "shim" / part) for part in ("vm", "ring", "uprobe")]
             # Relinked whenever the C code changed.
             ext.depends += [str(p) for p in build.glob("shim/*/*.a")]
         super().run()
-        self._copy_plugin(build)
+        self._copy_native(build)
 
-    def _copy_plugin(self, build: Path) -> None:
+    def _copy_native(self, build: Path) -> None:
         plugin = build / "shim" / "dpdk" / "libdpcap_shim.so"
+        probe = build / "shim" / "uprobe" / "dpcap_uprobe.bpf.o"
         package = (
             ROOT / "src" / "dpcap" if self.inplace or self.editable_mode else Path(self.build_lib) / "dpcap"
         )
         native = package / "_native"
         native.mkdir(parents=True, exist_ok=True)
+        if probe.exists():
+            shutil.copy2(probe, native / probe.name)
         if plugin.exists():
             # A new inode: the old file may be mapped by a running application.
             temporary = native / (plugin.name + ".new")
@@ -56,5 +59,6 @@ setup(
         "filters/_pcap_build.py:ffi",
         "capture/_ring_build.py:ffi",
         "capture/_proto_build.py:ffi",
+        "capture/_uprobe_build.py:ffi",
     ],
 )
