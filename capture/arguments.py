@@ -38,6 +38,7 @@ class Arguments(argparse.Namespace):
     pid: int | None
     file_prefix: str | None
     direction: str
+    source: str | None
     snaplen: int
     count: int | None
     engine: str
@@ -144,6 +145,11 @@ def _groups(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument(
         "--engine", choices=("jit", "interp"), default="jit", help="how the filter runs in the application"
+    )
+    what.add_argument(
+        "--source",
+        choices=("shim", "uprobe"),
+        help="insist on the shim, or on kernel uprobes (default: the shim if it is there)",
     )
     what.add_argument("-O", "--no-optimize", action="store_true", help="leave libpcap's optimizer out")
 

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Self
 
 from dpcap.capture import protocol
 from dpcap.capture.errors import AccessError, DpcapError, NoShimError, RefusedError
+from dpcap.capture.ring import SLACK_NS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from dpcap.capture.protocol import AttachRequest, Info, Message, Port, Ring
@@ -39,6 +41,11 @@ def seal_program(code: bytes, rodata: bytes) -> int:
 
 class Connection:
     """A connected control socket. ``who`` names the application in messages."""
+
+    #: Lines that a user should read: none.
+    notes: Sequence[str] = ()
+    #: How long a packet may take from the time it is stamped to its ring.
+    slack_ns = SLACK_NS
 
     def __init__(self, sock: socket.socket, who: str) -> None:
         self._sock = sock

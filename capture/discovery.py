@@ -67,7 +67,7 @@ def hidden_runtime_dirs(proc: str = _PROC) -> list[str]:
 
     Their sockets are listed by the kernel even when the processes are somebody else's.
     """
-    matches = (_EAL_SOCKET.match(path) for path in _socket_paths(f"{proc}/net/unix"))
+    matches = (_EAL_SOCKET.match(path) for path in socket_paths(f"{proc}/net/unix"))
     return sorted({match[1] for match in matches if match})
 
 
@@ -148,7 +148,7 @@ def _prefix_argument(cmdline: list[str]) -> str:
     return DEFAULT_FILE_PREFIX
 
 
-def _socket_paths(table: str) -> Iterator[str]:
+def socket_paths(table: str) -> Iterator[str]:
     """Yield the paths of bound unix sockets: the last of the columns, when there is one."""
     for line in _read_text(table).splitlines()[1:]:
         columns = line.split(None, 7)
@@ -165,7 +165,7 @@ def _find_socket(base: str, inner_pid: int, sockets: dict[str, list[str]]) -> st
     """
     namespace = os.readlink(f"{base}/ns/net")
     if namespace not in sockets:
-        sockets[namespace] = [p for p in _socket_paths(f"{base}/net/unix") if _SHIM_SOCKET.match(p)]
+        sockets[namespace] = [p for p in socket_paths(f"{base}/net/unix") if _SHIM_SOCKET.match(p)]
     for path in sockets[namespace]:
         match = _SHIM_SOCKET.match(path)
         if match and int(match[2]) == inner_pid:

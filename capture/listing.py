@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """One application: what its shim told, or why there is nothing to tell."""
+    """One application: what is known of it, or why there is nothing to tell."""
 
     application: Application
+    source: str | None  # what one captures by: shim or uprobe
     info: Info | None
     ports: list[Port]
     problem: str | None  # one line
@@ -48,12 +49,24 @@ def run(arguments: Arguments) -> int:
 
 def _ask(application: Application) -> Entry:
     if application.socket is None:
-        return Entry(application, None, [], selection.no_shim_reason(application))
+        return _look_into(application)
     try:
         with Connection.open(application.socket, application.who) as connection:
-            return Entry(application, connection.hello(), connection.ports(), None)
+            return Entry(application, "shim", connection.hello(), connection.ports(), None)
     except DpcapError as error:
-        return Entry(application, None, [], str(error).removeprefix(f"{application.who}: "))
+        return Entry(application, None, None, [], str(error).removeprefix(f"{application.who}: "))
+
+
+def _look_into(application: Application) -> Entry:
+    """Find the ports of an application without the shim, as a capture by uprobes would."""
+    from dpcap.capture.uprobe.connection import Connection as Uprobes  # noqa: PLC0415 - with its libraries
+
+    try:
+        with Uprobes(application) as uprobes:
+            return Entry(application, "uprobe", uprobes.hello(), uprobes.ports(), None)
+    except DpcapError as error:
+        reason = f"{selection.no_shim_reason(application)}; {error}"
+        return Entry(application, None, None, [], reason)
 
 
 def _lines(entries: Sequence[Entry]) -> Iterator[str]:
@@ -63,7 +76,8 @@ def _lines(entries: Sequence[Entry]) -> Iterator[str]:
         who = f"{a.name} (pid {a.pid}, file-prefix {a.file_prefix})"
         for port in entry.ports:
             number += 1
-            yield f"{number}.{port.label} [{', '.join(_facts(port))}] {who} shim"
+            facts = ", ".join(_facts(port))
+            yield f"{number}.{port.label}{f' [{facts}]' if facts else ''} {who} {entry.source}"
         if entry.problem is not None:
             yield f"- {who}: {entry.problem}"
         elif not entry.ports:
@@ -71,8 +85,10 @@ def _lines(entries: Sequence[Entry]) -> Iterator[str]:
 
 
 def _facts(port: Port) -> Iterator[str]:
-    yield port.name
-    yield port.mac.hex(":")
+    if port.name:
+        yield port.name
+    if port.mac:
+        yield port.mac.hex(":")
     if port.speed:
         yield speed_text(port.speed)
     if not port.started:
@@ -94,12 +110,12 @@ def _as_json(entry: Entry) -> list[dict[str, Any]]:
         "inner_pid": a.inner_pid,
         "file_prefix": a.file_prefix,
         "user": _user(a.uid),
-        "source": "shim" if info else None,
+        "source": entry.source,
         "problem": entry.problem,
         "socket": a.socket,
         "primary": info.primary if info else None,
         "dpdk_version": info.dpdk_version if info else None,
-        "shim_version": info.shim_version if info else None,
+        "shim_version": info.shim_version if info and entry.source == "shim" else None,
         "jit": info.jit if info else None,
     }
     return [_port_as_json(p) | application for p in entry.ports] or [_port_as_json(None) | application]

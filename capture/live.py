@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from dpcap import filters
 from dpcap.capture import discovery, protocol
-from dpcap.capture.client import Connection, seal_program
+from dpcap.capture.client import Connection as Shim
+from dpcap.capture.client import seal_program
 from dpcap.capture.errors import UsageError
 from dpcap.capture.expression import compiled, expression
 from dpcap.capture.file_options import file_options
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from dpcap.capture.sinks.rotation import RotatingSink, Rotation
     from dpcap.capture.sinks.tee import TeeSink
     from dpcap.capture.sinks.text import TextSink
+    from dpcap.capture.uprobe.connection import Connection as Uprobes
+    from dpcap.filters.filter import Filter
 
     AnySink = FileSink | RotatingSink | TeeSink | TextSink
 
@@ -42,10 +45,12 @@ def run(arguments: Arguments) -> int:
     # Before anything is touched: what cannot be compiled cannot be captured.
     program = compiled(lambda: filters.compile(text, optimize=not arguments.no_optimize))
     application = choose_application(
-        discovery.applications(), pid=arguments.pid, file_prefix=arguments.file_prefix
+        discovery.applications(),
+        pid=arguments.pid,
+        file_prefix=arguments.file_prefix,
+        source=arguments.source,
     )
-    assert application.socket is not None  # noqa: S101 - that is what it was chosen for
-    with Connection.open(application.socket, application.who) as connection, Stop() as stop:
+    with _connect(application, arguments, program) as connection, Stop() as stop:
         info = connection.hello()
         ports = choose_ports(connection.ports(), arguments.interfaces, application.who)
         if len(ports) > protocol.MAX_PORTS:
@@ -65,6 +70,7 @@ def run(arguments: Arguments) -> int:
             stop,
             count=_smaller(arguments.count, options.packets),
             until_ns=start_ns + options.seconds * _SECOND if options.seconds else 0,
+            slack_ns=connection.slack_ns,
         )
         session.report = lambda: print(f"dpcap: {', '.join(_counters(session))}", file=sys.stderr)
         try:
@@ -77,7 +83,7 @@ def run(arguments: Arguments) -> int:
             sink.discard()
             raise
         if not arguments.quiet:
-            _announce(ports, arguments.snaplen)
+            _announce(ports, arguments.snaplen, connection.notes)
         _capture(
             session,
             sink,
@@ -86,6 +92,17 @@ def run(arguments: Arguments) -> int:
             quiet=arguments.quiet,
         )
     return 0
+
+
+def _connect(application: Application, arguments: Arguments, tap: Filter) -> Shim | Uprobes:
+    """Connect to the application's shim, or prepare uprobes on it."""
+    if application.socket is not None and arguments.source != "uprobe":
+        return Shim.open(application.socket, application.who)
+    from dpcap.capture.uprobe.connection import Connection as Uprobes  # noqa: PLC0415 - with its libraries
+
+    uprobes = Uprobes(application)
+    uprobes.prepare(tap)
+    return uprobes
 
 
 def _smaller(count: int | None, packets: int) -> int | None:
@@ -127,9 +144,11 @@ def _text_sink(arguments: Arguments, ports: Sequence[Port]) -> TextSink:
     )
 
 
-def _announce(ports: Sequence[Port], snaplen: int) -> None:
+def _announce(ports: Sequence[Port], snaplen: int, notes: Sequence[str]) -> None:
     """Say what is captured, as tcpdump does."""
-    names = ", ".join(f"{port.label} ({port.name})" for port in ports)
+    names = ", ".join(f"{port.label} ({port.name})" if port.name else port.label for port in ports)
+    for note in notes:
+        print(f"dpcap: {note}", file=sys.stderr)
     print(
         f"dpcap: listening on {names}, link-type EN10MB (Ethernet), snapshot length {snaplen} bytes",
         file=sys.stderr,

@@ -14,6 +14,7 @@ BYTES: int = lib.DPCAP_DRAIN_BYTES
 TIME: int = lib.DPCAP_DRAIN_TIME
 AGAIN: int = lib.DPCAP_DRAIN_AGAIN
 ERROR: int = lib.DPCAP_DRAIN_ERROR
+SLACK_NS: int = lib.DPCAP_DRAIN_SLACK_NS
 
 
 class Limits(NamedTuple):
@@ -59,9 +60,7 @@ class RingStats(NamedTuple):
 class Drain:
     """An ordered merge of rings. A context manager: leaving it unmaps them."""
 
-    def __init__(
-        self, *, slack_ns: int = lib.DPCAP_DRAIN_SLACK_NS, patience_ns: int = lib.DPCAP_DRAIN_PATIENCE_NS
-    ) -> None:
+    def __init__(self, *, slack_ns: int = SLACK_NS, patience_ns: int = lib.DPCAP_DRAIN_PATIENCE_NS) -> None:
         drain = lib.dpcap_drain_create(slack_ns, patience_ns)
         if drain == ffi.NULL:
             raise MemoryError

@@ -25,12 +25,17 @@ HOW_TO_LOAD = "start it with -d $(dpcap shim path), or run 'dpcap shim install' 
 
 
 def choose_application(
-    applications: Sequence[Application], *, pid: int | None = None, file_prefix: str | None = None
+    applications: Sequence[Application],
+    *,
+    pid: int | None = None,
+    file_prefix: str | None = None,
+    source: str | None = None,
 ) -> Application:
-    """Return the one application that is meant, with a shim.
+    """Return the one application that is meant.
 
-    Without pid and file_prefix it is the only one, or the only one with a shim. Raises NoApplicationError,
-    AccessError, AmbiguousApplicationError or NoShimError.
+    Without pid and file_prefix it is the only one, or the only one with a shim. source is what has to be
+    captured by: "shim" makes it one with a shim, "uprobe" leaves the shim out of account. Raises
+    NoApplicationError, AccessError, AmbiguousApplicationError or NoShimError.
     """
     if not applications:
         raise no_application()
@@ -46,7 +51,9 @@ def choose_application(
             if given is not None
         )
         raise NoApplicationError(f"no DPDK application with {asked} ({_enumerate(applications)})")
-    capable = [a for a in wanted if a.socket is not None]
+    capable = wanted if source == "uprobe" else [a for a in wanted if a.socket is not None]
+    if not capable and source is None:
+        capable = wanted
     if len(capable) == 1:
         return capable[0]
     if capable:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from dpcap.capture.client import Connection
     from dpcap.capture.protocol import AttachRequest, Ring
 
 _NAP_NS = 1_000_000  # between two looks at the rings
@@ -62,6 +61,24 @@ class Sink(Protocol):
     @property
     def done(self) -> bool:
         """Whether it wants no more packets."""
+
+
+class Source(Protocol):
+    """What packets come from: an application by way of its shim (client.py), or by uprobes."""
+
+    who: str
+
+    def attach(self, request: AttachRequest, program: int) -> list[tuple[Ring, int]]:
+        """Start; returns the rings there are, with a memfd each that the caller closes."""
+
+    def next_ring(self) -> tuple[Ring, int] | None:
+        """Take a ring that appeared, if any; raises EOFError when the application is gone."""
+
+    def fileno(self) -> int:
+        """Return the descriptor to poll: readable when next_ring() may have something to say."""
+
+    def close(self) -> None:
+        """Stop."""
 
 
 class Totals(NamedTuple):
@@ -113,15 +130,26 @@ class Stop:
 class Session:
     """Captures from one or more applications into one sink."""
 
-    def __init__(self, sink: Sink, stop: Stop, *, count: int | None = None, until_ns: int = 0) -> None:
-        """Prepare a capture of at most count packets, of times before until_ns (since 1970; 0: no limit)."""
+    def __init__(
+        self,
+        sink: Sink,
+        stop: Stop,
+        *,
+        count: int | None = None,
+        until_ns: int = 0,
+        slack_ns: int = ring.SLACK_NS,
+    ) -> None:
+        """Prepare a capture of at most count packets, of times before until_ns (since 1970; 0: no limit).
+
+        slack_ns is how long a packet may take to the rings without getting out of order.
+        """
         self._sink = sink
         self._stop = stop
         self._count = count
         self._until_ns = until_ns
         self.report: Callable[[], None] = lambda: None  # called when a signal asks for statistics
-        self._drain = Drain()
-        self._connections: dict[int, Connection] = {}  # by file descriptor
+        self._drain = Drain(slack_ns=slack_ns)
+        self._connections: dict[int, Source] = {}  # by file descriptor
         self._rings: dict[int, list[int]] = {}  # indices in the drain, of a connection
         self._poller = select.poll()
         if stat.S_ISFIFO(os.fstat(sink.fileno()).st_mode):
@@ -131,7 +159,7 @@ class Session:
         self.captured = 0
         self.ended: list[str] = []  # applications that went away
 
-    def attach(self, connection: Connection, request: AttachRequest, program: int) -> None:
+    def attach(self, connection: Source, request: AttachRequest, program: int) -> None:
         """Start to capture from an application; the session owns the connection from now on."""
         self._connections[connection.fileno()] = connection
         self._rings[connection.fileno()] = []
@@ -140,7 +168,7 @@ class Session:
         self._poller.register(connection.fileno(), select.POLLIN)
         self._listen(connection)  # for what came along with the reply
 
-    def _add(self, connection: Connection, announced: tuple[Ring, int]) -> None:
+    def _add(self, connection: Source, announced: tuple[Ring, int]) -> None:
         info, fd = announced
         try:
             self._rings[connection.fileno()].append(self._drain.add(fd))
@@ -202,7 +230,7 @@ class Session:
                 continue
             self._listen(connection)
 
-    def _listen(self, connection: Connection) -> None:
+    def _listen(self, connection: Source) -> None:
         """Take what an application announces: new rings, or its own end."""
         try:
             while (announced := connection.next_ring()) is not None:

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from typing import TYPE_CHECKING
 
 from dpcap.capture import plugin, protocol
+from dpcap.capture.uprobe import program
 from dpcap.filters import libpcap
 
 if TYPE_CHECKING:
@@ -28,7 +30,13 @@ def report() -> str:
             "plugin",
             f"{shim} (built with the headers of DPDK {headers or 'of unknown version'})"
             if shim
-            else "not built, as DPDK's headers were not there (Debian: libdpdk-dev): no live capture",
+            else "not built, as DPDK's headers were not there (Debian: libdpdk-dev)",
+        ),
+        (
+            "uprobes",
+            "for applications without the plugin, as root"
+            if os.path.exists(program.path())
+            else f"not built, as {program.NEEDS}",
         ),
     )
     return "\n".join([f"dpcap {protocol.VERSION}", *(f"  {name:<8} {text}" for name, text in rows)])

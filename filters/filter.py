@@ -72,6 +72,12 @@ class Filter:
         return True
 
     @property
+    def accepts_all(self) -> bool:
+        """Whether no packet is looked at, as for the empty expression."""
+        code, _, _, k = self.cbpf[0]
+        return code == cbpf.RET | cbpf.K and k != 0
+
+    @property
     def ebpf(self) -> bytes:
         """RFC 9669 instructions; r1 packet, r2 its bytes, r3 its length on the wire, r4 metadata."""
         return self.forms[self.default_form].code

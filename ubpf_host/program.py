@@ -127,6 +127,14 @@ class Program:
             raise ValueError(f"this program takes {self.mem_size} bytes of memory, not {len(mem)}")
         return ffi.from_buffer("uint8_t[]", mem, require_writable=True)
 
+    def jit_entry(self) -> int:
+        """The address of the machine code, for C: dpcap_vm_fn of dpcap_vm.h. It lives as long as this object.
+
+        EngineError on machines without a JIT.
+        """
+        self._runner("jit")
+        return int(ffi.cast("uintptr_t", lib.dpcap_vm_jit_entry(self._handle)))
+
     def run(
         self, mem: Memory, *, wirelen: int | None = None, meta: int = 0, engine: str | None = None
     ) -> int:

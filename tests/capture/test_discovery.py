@@ -11,6 +11,7 @@ import pytest
 from dpcap.capture import discovery
 from dpcap.capture.cli import main
 from dpcap.capture.errors import AccessError, NoShimError
+from dpcap.capture.uprobe import features
 from support.testpmd import Testpmd
 
 
@@ -39,13 +40,22 @@ def test_its_runtime_directory_is_seen_by_everybody(bare):
     assert str(bare.runtime_dir) in discovery.hidden_runtime_dirs()
 
 
+@pytest.fixture
+def unprivileged(monkeypatch):
+    """Without what uprobes need."""
+    monkeypatch.setattr(features, "missing_capabilities", lambda: ["CAP_SYS_ADMIN"])
+
+
+@pytest.mark.usefixtures("unprivileged")
 def test_the_list_says_how_to_load_the_shim(bare, capsys):
     assert main(["-D", "--pid", str(bare.pid)]) == 0
     line = capsys.readouterr().out
     assert f"dpdk-testpmd (pid {bare.pid}, file-prefix {bare.prefix}): no shim in it" in line
     assert "-d $(dpcap shim path)" in line
+    assert "CAP_SYS_ADMIN" in line
 
 
+@pytest.mark.usefixtures("unprivileged")
 def test_the_list_as_json(bare, capsys):
     assert main(["-D", "--json", "--file-prefix", bare.prefix]) == 0
     [row] = json.loads(capsys.readouterr().out)
@@ -53,7 +63,7 @@ def test_the_list_as_json(bare, capsys):
 
 
 def test_a_capture_says_how_to_load_the_shim(bare, capsys):
-    assert main(["--pid", str(bare.pid), "-w", "/dev/null"]) == NoShimError.exit_code
+    assert main(["--source", "shim", "--pid", str(bare.pid), "-w", "/dev/null"]) == NoShimError.exit_code
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "-d $(dpcap shim path)" in said

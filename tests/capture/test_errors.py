@@ -40,6 +40,10 @@ def test_the_only_one_with_a_shim_needs_no_name():
     assert selection.choose_application([app(1, socket=False), app(2)]).pid == 2
 
 
+def test_one_without_a_shim_will_do():
+    assert selection.choose_application([app(1, socket=False)]).pid == 1
+
+
 @pytest.mark.parametrize(
     ("chosen", "pid"), [({"pid": 2}, 2), ({"file_prefix": "b"}, 2), ({"file_prefix": "a"}, 1)]
 )
@@ -53,8 +57,15 @@ def test_one_of_several_is_chosen(chosen, pid):
         ([app(1), app(2, "x")], {}, errors.AmbiguousApplicationError, "--pid or --file-prefix"),
         ([app(1)], {"pid": 7}, errors.NoApplicationError, "pid 7"),
         ([app(1)], {"file_prefix": "x"}, errors.NoApplicationError, "file-prefix rte"),
-        ([app(1, socket=False, loaded=False)], {}, errors.NoShimError, "-d $(dpcap shim path)"),
-        ([app(1, socket=False)], {}, errors.NoShimError, "no control socket"),
+        (
+            [app(1, socket=False, loaded=False)],
+            {"source": "shim"},
+            errors.NoShimError,
+            "-d $(dpcap shim path)",
+        ),
+        ([app(1, socket=False)], {"source": "shim"}, errors.NoShimError, "no control socket"),
+        ([app(1), app(2, "x")], {"source": "uprobe"}, errors.AmbiguousApplicationError, "--pid or"),
+        ([app(1, socket=False), app(2, "x", socket=False)], {}, errors.AmbiguousApplicationError, "--pid or"),
     ],
 )
 def test_no_choice_of_an_application(applications, chosen, kind, said):

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What passes through an application once is captured as tcpdump filters the same packets from a file."""
+"""What passes through an application once is captured as tcpdump filters the same packets from a file.
+
+By the shim, and by uprobes on an application without it.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import pytest
 from support.captures import read_pcap, read_pcapng, tcpdump_filter
 from support.command import dpcap
 from support.testpmd import Testpmd, wait_until
+from support.uprobes import needs_uprobes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,9 +71,12 @@ class Once:
         self._rewind = True
 
 
-@pytest.fixture(scope="module")
-def replayer(hugepages: HugePages, mix_pcap: Path) -> Iterator[Once]:
-    with Testpmd([f"net_pcap0,rx_pcap={mix_pcap}"], eal_args=hugepages.eal_args) as app:
+@pytest.fixture(scope="module", params=["shim", "uprobe"])
+def replayer(request: pytest.FixtureRequest, hugepages: HugePages, mix_pcap: Path) -> Iterator[Once]:
+    if request.param == "uprobe":
+        needs_uprobes()
+    vdevs = [f"net_pcap0,rx_pcap={mix_pcap}"]
+    with Testpmd(vdevs, eal_args=hugepages.eal_args, plugin=request.param == "shim") as app:
         yield Once(app, len(read_pcap(mix_pcap)))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dpcap.capture.errors import AccessError
 from support.command import PATIENCE, dpcap_argv, run_dpcap
 from support.testpmd import Testpmd
 
@@ -31,17 +32,28 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def test_no_shim_in_the_application(without_shim: Testpmd) -> None:
-    line = one_line(run_dpcap("--pid", str(without_shim.pid), "-i", "port0", "-c", "1"))
+    one = ("--pid", str(without_shim.pid), "-i", "port0", "-c", "1")
+    line = one_line(run_dpcap("--source", "shim", *one))
     assert f"pid {without_shim.pid}" in line
     assert "shim" in line
     assert "-d" in line
+
+
+@pytest.mark.usefixtures("as_root")
+def test_a_privilege_is_missing(without_shim: Testpmd) -> None:
+    argv = dpcap_argv("--pid", str(without_shim.pid), "-i", "port0", "-c", "1")
+    without = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-all", *argv]
+    done = subprocess.run(without, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    line = one_line(done)
+    assert "CAP_SYS_ADMIN" in line
+    assert done.returncode == AccessError.exit_code
 
 
 def test_an_application_without_shim_is_listed(without_shim: Testpmd) -> None:
     done = run_dpcap("-D")
     assert done.returncode == 0, done.stderr
     (line,) = (line for line in done.stdout.splitlines() if str(without_shim.pid) in line)
-    assert "no shim" in line
+    assert "no shim" in line or line.endswith(" uprobe")
 
 
 def test_not_a_dpdk_process() -> None:

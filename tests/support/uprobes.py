@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Whether this machine can capture by uprobes."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import pytest
+
+from dpcap.capture.errors import ToolError
+from dpcap.capture.uprobe import features, libbpf, program
+
+
+def needs_uprobes() -> None:
+    """Skip the test, and say what is missing."""
+    if platform.machine() != "x86_64":
+        pytest.skip("uprobes are for x86-64")
+    missing = features.missing_capabilities()
+    if missing:
+        pytest.skip(f"needs {' and '.join(missing)}")
+    if not Path(program.path()).exists():
+        pytest.skip(f"{program.NAME} was not built: ./dev build installs what it needs")
+    try:
+        libbpf.library()
+    except ToolError as error:
+        pytest.skip(str(error))
+    lacks = features.missing_features()
+    if lacks:
+        pytest.skip(f"the kernel lacks {', '.join(lacks)}")
