@@ -149,7 +149,7 @@ def _groups(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--source",
         choices=("shim", "uprobe"),
-        help="insist on the shim, or on kernel uprobes (default: the shim if it is there)",
+        help="how: by the shim (default, if it is there) or by kernel uprobes",
     )
     what.add_argument("-O", "--no-optimize", action="store_true", help="leave libpcap's optimizer out")
 
