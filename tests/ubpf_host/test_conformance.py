@@ -74,6 +74,11 @@ def test_plugin_takes_the_program_as_an_option() -> None:
     assert (result.returncode, result.stdout, result.stderr) == (0, "7\n", "")
 
 
+def test_plugin_takes_spaces_anywhere_between_bytes() -> None:
+    result = plugin(" 05\t06\n", stdin=" 71 10 01 00\n00000000\n\n9500000000000000 \n")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "6\n", "")
+
+
 def test_plugin_takes_objects(tmp_path: Path) -> None:
     if shutil.which("clang") is None:
         pytest.skip("clang is not installed")
@@ -95,9 +100,14 @@ def test_plugin_takes_objects(tmp_path: Path) -> None:
         (["--engine"], "", "--engine needs a value"),
         (["--frob"], "", "no such option: --frob (--help shows them)"),
         (["--engine", "frob"], "b700000007000000 9500000000000000", "no such engine: frob"),
-        ([], "ff00000000000000", ""),
+        ([], "ff00000000000000", "instruction 0: unknown opcode 0xff"),
+        ([], "0xb7", "the program is not hexadecimal bytes"),
+        (["01"], "950", "the program is not hexadecimal bytes"),
+        (["012"], "", "the memory is not hexadecimal bytes"),
+        (["01", "02"], "", "no such option: 02"),
+        (["01", "--program", ""], "", "the program is empty"),
         (["--elf"], "9500000000000000", "this is no ELF object"),
-        ([], "", ""),
+        ([], " \n", "the program is empty"),
     ],
 )
 def test_plugin_errors_are_one_line(arguments: list[str], stdin: str, message: str) -> None:

@@ -12,10 +12,20 @@
 
 /* Sets of machine features that lead to different code. */
 static const unsigned cpu_variants[] = {~0u, 0};
-#define USE_CPU_VARIANT(i) (dpcap_vm_cpu = detected_cpu & cpu_variants[i])
+#define USE_CPU_VARIANT(i) (dpcap_vm_cpu = detected_cpu() & cpu_variants[i])
 #define N_CPU_VARIANTS N_ELEMENTS(cpu_variants)
-static unsigned detected_cpu;
-__attribute__((constructor(65535))) static void remember_cpu(void) { detected_cpu = dpcap_vm_cpu; }
+
+/* What the machine has; asked for the first time before a variant is set. */
+static unsigned detected_cpu(void)
+{
+	static unsigned cpu;
+	static bool known;
+
+	if (!known)
+		cpu = dpcap_vm_cpu;
+	known = true;
+	return cpu;
+}
 #else
 #define USE_CPU_VARIANT(i) ((void)(i))
 #define N_CPU_VARIANTS 1
