@@ -73,6 +73,10 @@ class Packet:
         more += f", queue={self.queue}" if self.queue else ""
         return f"Packet({self.data.hex()!r}{more})"
 
+    def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:
+        """What hypothesis and IPython show, which know better for dataclasses."""
+        printer.text(repr(self))
+
 
 #: What can be asked for in a filter: bytes, hexadecimal text or a dump (see hexdump.py), a scapy
 #: packet, a Packet, or anything else that turns into bytes.

@@ -19,22 +19,43 @@ import re
 from typing import TYPE_CHECKING
 
 from dpcap.filters.packets import DIRECTIONS, Packet, PacketLike
+from dpcap.filters.testing import build
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dpcap.capture.pcapng_read import Packet as FilePacket
+    from dpcap.filters.testing.strategies import ip_packets, packets
     from dpcap.filters.testing.tap import FilterFactory, Tap
 
-__all__ = ["FilterFactory", "Packet", "PacketLike", "Tap", "packets_from"]
+__all__ = [
+    "FilterFactory",
+    "Packet",
+    "PacketLike",
+    "Tap",
+    "build",
+    "ip_packets",
+    "packets",
+    "packets_from",
+]
 
 
 def __getattr__(name: str) -> object:
-    # They bring the compiler, and tests import them for annotations.
+    # They bring the compiler or hypothesis, and not every test needs these.
     if name in ("FilterFactory", "Tap"):
         from dpcap.filters.testing import tap  # noqa: PLC0415
 
         return getattr(tap, name)
+    if name in ("ip_packets", "packets"):
+        try:
+            from dpcap.filters.testing import strategies  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            if error.name != "hypothesis":
+                raise
+            raise ImportError(
+                f"dpcap.testing.{name} needs hypothesis: pip install 'dpcap[testing]'"
+            ) from None
+        return getattr(strategies, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
