@@ -19,6 +19,7 @@ MAX_SNAPLEN = 262144  # bytes, MAXIMUM_SNAPLEN of libpcap
 
 USAGE = """\
 usage: dpcap [-i PORT]... [-w FILE] [-c N] [OPTION]... [FILTER...]
+       dpcap -r FILE [-w FILE] [OPTION]... [FILTER...]
        dpcap -D [--json]
        dpcap -d|-dd|-ddd|--dump ebpf [FILTER...]
        dpcap COMMAND ...
@@ -40,8 +41,11 @@ class Arguments(argparse.Namespace):
     direction: str
     source: str | None
     snaplen: int
+    snaplen_given: bool
     count: int | None
     engine: str
+    read: str | None
+    count_only: bool
     write: str | None
     file_size: int | None  # bytes
     rotate_seconds: int | None
@@ -119,7 +123,7 @@ def _groups(parser: argparse.ArgumentParser) -> None:
     what.add_argument("-F", dest="filter_file", metavar="FILE", help="read the filter from FILE")
     what.add_argument(
         "-i", "--interface", dest="interfaces", action="append", default=[], metavar="PORT",
-        help="port0, 0, a device name or any; may be repeated (default: the first port)",
+        help="port0, 0, a device name or any; may be repeated",
     )  # fmt: skip
     what.add_argument(
         "--pid",
@@ -130,10 +134,11 @@ def _groups(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--file-prefix", metavar="P", help="the application by its EAL file-prefix")
     what.add_argument(
         "-Q", "--direction", choices=("in", "out", "inout"), default="inout",
-        help="received packets, sent ones, or both (default)",
+        metavar="DIR",
+        help="in: received packets, out: sent ones, inout: both (default)",
     )  # fmt: skip
     what.add_argument(
-        "-s", "--snapshot-length", dest="snaplen", type=_snaplen, default=MAX_SNAPLEN, metavar="N",
+        "-s", "--snapshot-length", dest="snaplen", type=_snaplen, metavar="N",
         help=f"bytes kept of a packet (default {MAX_SNAPLEN})",
     )  # fmt: skip
     what.add_argument(
@@ -156,6 +161,12 @@ def _groups(parser: argparse.ArgumentParser) -> None:
 
 def _output(parser: argparse.ArgumentParser) -> None:
     out = parser.add_argument_group("output")
+    out.add_argument(
+        "-r", dest="read", metavar="FILE", help="filter a pcap or pcapng file instead; - is standard input"
+    )
+    out.add_argument(
+        "--count", dest="count_only", action="store_true", help="with -r: print how many packets match"
+    )
     out.add_argument("-w", dest="write", metavar="FILE", help="write pcapng to FILE; - is standard output")
     out.add_argument(
         "-C",
@@ -187,7 +198,7 @@ def _output(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="WHAT:N",
-        help="next file after duration, interval, filesize (kB), packets; keep files:N",
+        help="next file after duration, interval, filesize, packets; keep files:N",
     )
     out.add_argument(
         "-a",
@@ -248,6 +259,9 @@ def _parser() -> _Parser:
 def parse(argv: Sequence[str]) -> Arguments:
     """Read the command line. Raises UsageError."""
     arguments = _parser().parse_intermixed_args(argv, Arguments())
+    arguments.snaplen_given = arguments.snaplen is not None
+    if not arguments.snaplen_given:
+        arguments.snaplen = MAX_SNAPLEN
     if arguments.json and not arguments.list_interfaces:
         raise UsageError("--json goes with -D")
     if arguments.filter_file is not None and arguments.filter:

@@ -79,6 +79,10 @@ def _run(argv: Sequence[str]) -> int:
         from dpcap.capture import dump  # noqa: PLC0415
 
         print(dump.text(arguments), end="")
+    elif arguments.read is not None:
+        from dpcap.capture import offline  # noqa: PLC0415
+
+        return offline.run(arguments)
     else:
         from dpcap.capture import live  # noqa: PLC0415
 

@@ -18,7 +18,9 @@ def text(arguments: Arguments) -> str:
         return _ebpf(arguments)
     program = _with_snaplen(
         compiled(
-            lambda: libpcap.compile_cbpf(expression(arguments), optimize=not arguments.no_optimize),
+            lambda: libpcap.compile_cbpf(
+                expression(arguments), optimize=not arguments.no_optimize, link=_link(arguments)
+            ),
         ),
         arguments.snaplen,
     )
@@ -27,6 +29,15 @@ def text(arguments: Arguments) -> str:
     if arguments.dump == 2:
         return cbpf.format_c(program)
     return libpcap.format_text(program)
+
+
+def _link(arguments: Arguments) -> libpcap.Link | None:
+    """Return the link type of the file that -r names; None: Ethernet."""
+    if arguments.read is None:
+        return None
+    from dpcap.capture.offline import first_link  # noqa: PLC0415 - rarely needed
+
+    return first_link(arguments.read)
 
 
 def _with_snaplen(program: cbpf.Program, snaplen: int) -> cbpf.Program:
@@ -40,5 +51,9 @@ def _ebpf(arguments: Arguments) -> str:
     from dpcap import filters  # noqa: PLC0415 - the whole compiler, not only libpcap's
     from dpcap.ubpf_host.disasm import disassemble  # noqa: PLC0415
 
-    made = compiled(lambda: filters.compile(expression(arguments), optimize=not arguments.no_optimize))
+    made = compiled(
+        lambda: filters.compile(
+            expression(arguments), optimize=not arguments.no_optimize, link=_link(arguments)
+        )
+    )
     return disassemble(made.ebpf)

@@ -36,6 +36,20 @@ def order_of(magic: bytes) -> str:
     return ""
 
 
+def longest(linktype: int) -> int:
+    """Return the bytes that a packet of a link type can have, as libpcap sees it."""
+    return _MAX_RECORD if linktype in _LINKTYPES_OF_LONG_PACKETS else _MAX_SNAPLEN
+
+
+def parse_header(header: bytes) -> Interface:
+    """Return link type, snapshot length and units of time of a file that begins with header."""
+    order = order_of(header[:4])
+    magic, _, _, _, _, snaplen, network = struct.unpack_from(order + "IHHiIII", header)
+    snaplen = snaplen if 0 < snaplen < 1 << 31 else _MAX_SNAPLEN
+    units = 10**9 if magic == NANOSECONDS else 10**6
+    return Interface("", "", network & _LINKTYPE_MASK, snaplen, units, 0)
+
+
 def items(stream: BinaryIO) -> Iterator[Packet | Block]:
     """Yield the file header as Block and each packet. Raises PcapngError where it stops making sense.
 
@@ -43,16 +57,13 @@ def items(stream: BinaryIO) -> Iterator[Packet | Block]:
     """
     header = read_exactly(stream, _HEADER_SIZE, "the file header")
     order = order_of(header[:4])
-    magic, major, minor, _, _, snaplen, network = struct.unpack(order + "IHHiIII", header)
+    magic, major, minor = struct.unpack_from(order + "IHH", header)
     if major < 2:
         raise PcapngError(f"pcap version {major}.{minor} is too old (version 2 is read)")
     # Those versions wrote the two lengths of a packet the other way round.
     is_swapped = (major, minor) < (2, 3) or major == 543
-    snaplen = snaplen if 0 < snaplen < 1 << 31 else _MAX_SNAPLEN
-    interface = Interface(
-        "", "", network & _LINKTYPE_MASK, snaplen, 10**9 if magic == NANOSECONDS else 10**6, 0
-    )
-    longest = _MAX_RECORD if interface.linktype in _LINKTYPES_OF_LONG_PACKETS else _MAX_SNAPLEN
+    interface = parse_header(header)
+    most = longest(interface.linktype)
     size = _KUZNETZOV_RECORD_SIZE if magic == _KUZNETZOV else _RECORD_SIZE
     fields = struct.Struct(order + "IIII")
     scale = 10**9 // interface.units
@@ -62,13 +73,13 @@ def items(stream: BinaryIO) -> Iterator[Packet | Block]:
         seconds, fraction, caplen, origlen = fields.unpack_from(head)
         if is_swapped or ((major, minor) == (2, 3) and caplen > origlen):
             caplen, origlen = origlen, caplen
-        if caplen > longest:
-            raise PcapngError(f"byte {at}: a packet of {caplen} bytes (at most {longest} are possible)")
+        if caplen > most:
+            raise PcapngError(f"byte {at}: a packet of {caplen} bytes (at most {most} are possible)")
         data = read_exactly(stream, caplen, f"the packet at byte {at}")
         at += size + caplen
         raw = head + data
-        if caplen > snaplen:
-            data = data[:snaplen]
-            raw = fields.pack(seconds, fraction, snaplen, origlen) + head[_RECORD_SIZE:] + data
+        if caplen > interface.snaplen:
+            data = data[: interface.snaplen]
+            raw = fields.pack(seconds, fraction, interface.snaplen, origlen) + head[_RECORD_SIZE:] + data
         ns = seconds * 10**9 + fraction * scale
         yield Packet(0, interface, ns, data, origlen, 0, None, 0, b"", Block(RECORD, raw, order))

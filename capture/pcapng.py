@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Option = tuple[int, bytes]
 
-_SHB, _IDB, _ISB = 0x0A0D0D0A, 1, 5
+_SHB, _IDB, _ISB, _EPB = 0x0A0D0D0A, 1, 5, 6
 _BYTE_ORDER_MAGIC = 0x1A2B3C4D
 LINKTYPE_ETHERNET = 1
 
@@ -30,6 +30,7 @@ _OPT_ENDOFOPT = 0
 _SHB_HARDWARE, _SHB_OS, _SHB_USERAPPL = 2, 3, 4
 _IF_NAME, _IF_DESCRIPTION, _IF_MACADDR, _IF_SPEED = 2, 3, 6, 8
 _IF_TSRESOL, _IF_FILTER, _IF_OS, _IF_HARDWARE = 9, 11, 12, 15
+_EPB_FLAGS = 2
 _ISB_STARTTIME, _ISB_ENDTIME, _ISB_IFRECV, _ISB_IFDROP, _ISB_FILTERACCEPT = 2, 3, 4, 5, 6
 _ISB_OSDROP, _ISB_USRDELIV = 7, 8
 
@@ -71,6 +72,7 @@ class Interface(NamedTuple):
     filter: str = ""
     os: str = ""
     hardware: str = ""  # the driver
+    linktype: int = LINKTYPE_ETHERNET
 
     def block(self, snaplen: int) -> bytes:
         """Return its description block. tcpdump refuses a file in which snaplen differs between them."""
@@ -83,7 +85,14 @@ class Interface(NamedTuple):
         if self.filter:
             options.append((_IF_FILTER, _FILTER_IS_TEXT + self.filter.encode("utf-8", "surrogateescape")))
         options += _texts([(_IF_OS, self.os), (_IF_HARDWARE, self.hardware)])
-        return _block(_IDB, struct.pack("=HHI", LINKTYPE_ETHERNET, 0, snaplen), options)
+        return _block(_IDB, struct.pack("=HHI", self.linktype, 0, snaplen), options)
+
+
+def packet(interface_id: int, ns: int, data: bytes, origlen: int, flags: int = 0) -> bytes:
+    """Return an enhanced packet block. ns is its time since 1970, flags are epb_flags."""
+    fixed = struct.pack("=IIIII", interface_id, *_words(ns), len(data), origlen)
+    options = [(_EPB_FLAGS, struct.pack("=I", flags))] if flags else []
+    return _block(_EPB, fixed + data + bytes(-len(data) % 4), options)
 
 
 class Statistics(NamedTuple):
@@ -115,4 +124,8 @@ class Statistics(NamedTuple):
 
 def _time(ns: int) -> bytes:
     """Return a time in the units of if_tsresol: the high word, then the low one."""
-    return struct.pack("=II", ns >> 32, ns & 0xFFFFFFFF)
+    return struct.pack("=II", *_words(ns))
+
+
+def _words(ns: int) -> tuple[int, int]:
+    return ns >> 32, ns & 0xFFFFFFFF

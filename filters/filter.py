@@ -34,7 +34,8 @@ class Filter:
     """A filter as eBPF; a container of the packets it accepts: ``packet in filter``.
 
     Packets are Ethernet frames without FCS: bytes, hexadecimal text, scapy's packets, or
-    :class:`dpcap.testing.Packet` with direction, port, queue and length on the wire.
+    :class:`dpcap.testing.Packet` with direction, port, queue and length on the wire. Those of a
+    filter compiled for another link type are packets of that.
     """
 
     def __init__(self, expression: str | None, program: cbpf.Program, *, optimize: bool = True) -> None:
@@ -156,27 +157,36 @@ class Filter:
         return f"<Filter {what}>"
 
 
-def compile(expression: str, *, optimize: bool = True) -> Filter:  # noqa: A001 (as re.compile)
+def compile(  # noqa: A001 (as re.compile)
+    expression: str, *, optimize: bool = True, link: libpcap.Link | None = None
+) -> Filter:
     """Compile a pcap-filter(7) expression; the empty one accepts everything.
 
-    ``optimize=False`` leaves out libpcap's optimiser and ours. Raises FilterError, which
-    shows the place of a syntax error.
+    ``optimize=False`` leaves out libpcap's optimiser and ours. ``link`` tells of a file
+    whose packets are no Ethernet frames (only libpcap optimises for those). Raises
+    FilterError, which shows the place of a syntax error.
     """
     try:
-        program = cbpf.validate(_to_cbpf(expression, optimize=optimize))
-        return Filter(expression, program, optimize=optimize)
+        program = cbpf.validate(_to_cbpf(expression, optimize=optimize, link=link))
+        # Our passes are made for headers at Ethernet's places; programs with an offset computed by
+        # others (radiotap) can take them a time without end.
+        return Filter(expression, program, optimize=optimize and _is_ethernet(link))
     except FilterError as error:
         error = error if error.expression is not None else FilterError(error.message, expression)
         raise locate(error) from None
 
 
-def _to_cbpf(expression: str, *, optimize: bool) -> cbpf.Program:
-    if optimize and len(expression) > _SURELY_SHORT:
+def _is_ethernet(link: libpcap.Link | None) -> bool:
+    return link is None or link.linktype == libpcap.ETHERNET
+
+
+def _to_cbpf(expression: str, *, optimize: bool, link: libpcap.Link | None) -> cbpf.Program:
+    if optimize and len(expression) > _SURELY_SHORT and _is_ethernet(link):
         shortened = compile_lists(expression)
         if shortened is not None:
             return shortened
     if not optimize or len(expression) > _SURELY_SHORT:
-        program = libpcap.compile_cbpf(expression, optimize=False)
+        program = libpcap.compile_cbpf(expression, optimize=False, link=link)
         if not optimize or len(program) > _OPTIMIZE_UP_TO:
             return program
-    return libpcap.compile_cbpf(expression)
+    return libpcap.compile_cbpf(expression, link=link)

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import os
+import struct
+import sys
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dpcap.filters._pcap import ffi, lib
 
@@ -32,8 +35,61 @@ def version() -> str:
     return str(ffi.string(lib.pcap_lib_version()).decode())
 
 
-def compile_cbpf(expression: str, *, optimize: bool = True) -> Program:
-    """Compile a pcap-filter(7) expression for Ethernet, as tcpdump does.
+#: Link type of Ethernet, LINKTYPE_ETHERNET.
+ETHERNET: Final = 1
+
+# struct pcap_file_header, version 2.4, in the two byte orders.
+_FILE_HEADER: Final = {order: struct.Struct(order + "IHHiIII") for order in "<>"}
+_FILE_MAGIC: Final = 0xA1B2C3D4
+_NATIVE: Final = "<" if sys.byteorder == "little" else ">"
+
+
+class Link(NamedTuple):
+    """What packets are: the LINKTYPE of the file they come from, and the file's byte order, for struct."""
+
+    linktype: int = ETHERNET
+    order: str = _NATIVE
+
+
+def link_name(linktype: int) -> str:
+    """How tcpdump calls a link type of a file: ``EN10MB (Ethernet)``."""
+    with _lock:
+        handle = _open(Link(linktype))
+        try:
+            dlt = lib.pcap_datalink(handle)
+        finally:
+            lib.pcap_close(handle)
+        name, description = lib.pcap_datalink_val_to_name(dlt), lib.pcap_datalink_val_to_description(dlt)
+        if name == ffi.NULL:
+            return str(linktype)
+        return f"{ffi.string(name).decode()} ({ffi.string(description).decode()})"
+
+
+def _open(link: Link) -> Any:
+    """A pcap_t to compile for. Other links than Ethernet get that of a file.
+
+    Some are told apart by numbers of the system and byte order that wrote them, which libpcap
+    only allows for when it compiles for a file.
+    """
+    if link.linktype == ETHERNET:
+        handle = lib.pcap_open_dead(lib.DLT_EN10MB, SNAPLEN)
+        if handle == ffi.NULL:
+            raise MemoryError
+        return handle
+    error = ffi.new("char[]", lib.PCAP_ERRBUF_SIZE)
+    fd = os.memfd_create("dpcap-link", os.MFD_CLOEXEC)
+    try:
+        os.write(fd, _FILE_HEADER[link.order].pack(_FILE_MAGIC, 2, 4, 0, 0, SNAPLEN, link.linktype))
+        handle = lib.pcap_open_offline(f"/proc/self/fd/{fd}".encode(), error)
+    finally:
+        os.close(fd)
+    if handle == ffi.NULL:
+        raise FilterError(ffi.string(error).decode(errors="replace"))
+    return handle
+
+
+def compile_cbpf(expression: str, *, optimize: bool = True, link: Link | None = None) -> Program:
+    """Compile a pcap-filter(7) expression, as tcpdump does; for Ethernet unless ``link`` says else.
 
     Not validated yet: ``protochain`` gives backward jumps. Raises FilterError with
     libpcap's message; locate() finds the place.
@@ -41,15 +97,13 @@ def compile_cbpf(expression: str, *, optimize: bool = True) -> Program:
     if "\0" in expression:
         raise FilterError("a filter expression cannot contain a NUL character", expression)
     if len(expression) < _BIG_EXPRESSION:
-        return _compile(expression, optimize)
-    return _on_big_stack(lambda: _compile(expression, optimize))
+        return _compile(expression, optimize, link or Link())
+    return _on_big_stack(lambda: _compile(expression, optimize, link or Link()))
 
 
-def _compile(expression: str, optimize: bool) -> Program:
+def _compile(expression: str, optimize: bool, link: Link) -> Program:
     with _lock:
-        handle = lib.pcap_open_dead(lib.DLT_EN10MB, SNAPLEN)
-        if handle == ffi.NULL:
-            raise MemoryError
+        handle = _open(link)
         program = ffi.new("struct bpf_program *")
         try:
             text = expression.encode("utf-8", "surrogateescape")

@@ -95,7 +95,10 @@ class TextSink:
         number: bool = False,
         out: int = 1,
     ) -> None:
-        """Prepare to print: ports are the names of the interfaces 0, 1, ...; flags are handed to tcpdump."""
+        """Prepare to print: ports are the names of the interfaces 0, 1, ...; flags are handed to tcpdump.
+
+        Of an interface without a name neither name nor direction is shown. More names may be added later.
+        """
         self._ports = ports
         self._argv = [find_tcpdump(), "-l", "-tt", "--nano", *flags, "-r", "-"]
         self._stamper = stamper or Stamper()
@@ -236,5 +239,6 @@ class TextSink:
         self._printed += 1
         number = f"{self._printed:5d}  " if self._number else ""
         # As tcpdump -i any prints interface and direction.
-        who = f"{number}{self._stamper(due.ns)}{self._ports[due.interface_id]:<5} {due.direction:<3} "
-        return who.encode() + line[len(stamp) :]
+        port = self._ports[due.interface_id]
+        who = f"{port:<5} {due.direction:<3} " if port else ""
+        return f"{number}{self._stamper(due.ns)}{who}".encode() + line[len(stamp) :]
