@@ -43,6 +43,11 @@ static const struct context_case context_cases[] = {
 	 PROGRAM(ST(BPF_W, 1, 20, 7), LDX(BPF_W, 0, 1, 20), EXIT())},
 	{"queue, written", "read-only", 0, PROGRAM(ST(BPF_W, 1, 16, 7), MOV_K(0, 0), EXIT())},
 	{"data, written", "read-only", 0, PROGRAM(ST(BPF_W, 1, 0, 7), MOV_K(0, 0), EXIT())},
+	{"mark, a pointer written", "outside the stack", 0, PROGRAM(STX(BPF_W, 1, 20, 1), MOV_K(0, 0), EXIT())},
+	{"data, sign-extended", "cannot be sign-extended", 0,
+	 PROGRAM(LDXSX(BPF_W, 2, 1, 0), MOV_K(0, 0), EXIT())},
+	{"queue, sign-extended", "cannot be sign-extended", 0,
+	 PROGRAM(LDXSX(BPF_W, 0, 1, 16), EXIT())},
 	{"a field that is not there", "has no field of 4 bytes at 8", 0,
 	 PROGRAM(LDX(BPF_W, 0, 1, 8), EXIT())},
 	{"half of a field", "has no field of 2 bytes at 16", 0, PROGRAM(LDX(BPF_H, 0, 1, 16), EXIT())},
@@ -204,6 +209,38 @@ static void run_map_case(const struct map_case *test, struct dpcap_vm_map *map)
 	dpcap_vm_free(prog);
 }
 
+/* What the host says wrong. */
+static void check_nonsense(void)
+{
+	static const struct dpcap_insn insns[] = {MOV_K(0, 0), EXIT()};
+	static const struct dpcap_vm_ctx_field nonsense[] = {
+		{.offset = 0, .size = 3, .host_size = 4},
+		{.offset = 0, .size = 4, .host_size = 8},
+		{.offset = 0, .size = 2, .host_size = 8, .kind = DPCAP_VM_CTX_PACKET},
+		{.offset = 0, .size = 4, .host_size = 8, .kind = DPCAP_VM_CTX_PACKET, .writable = 1},
+		{.offset = 0, .size = 8, .host_size = 4, .writable = 1},
+		{.offset = 0, .size = 4, .host_size = 4, .kind = 77},
+		{.offset = 0, .size = 4, .host_size = 4, .host_offset = 0x8000},
+	};
+	struct dpcap_vm_load_attr attr = {
+		.insns = insns,
+		.n_insns = N_ELEMENTS(insns),
+		.type = DPCAP_VM_CONTEXT,
+		.n_ctx_fields = 1,
+	};
+	struct dpcap_vm_prog *prog;
+	char log[256];
+
+	for (size_t i = 0; i < N_ELEMENTS(nonsense); i++) {
+		attr.ctx_fields = &nonsense[i];
+		check_refused("a field", dpcap_vm_load(&attr, &prog, log, sizeof(log)), log,
+			      "context field 0 makes no sense");
+	}
+	attr.type = 9;
+	check_refused("a type", dpcap_vm_load(&attr, &prog, log, sizeof(log)), log,
+		      "unknown program type 9");
+}
+
 int main(void)
 {
 	const struct dpcap_vm_map_def def = {
@@ -215,6 +252,7 @@ int main(void)
 	};
 	struct dpcap_vm_map *map;
 
+	check_nonsense();
 	for (size_t i = 0; i < N_ELEMENTS(context_cases); i++)
 		run_context_case(&context_cases[i]);
 	if (dpcap_vm_map_create(&def, 1, &map) != 0)
