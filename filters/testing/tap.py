@@ -83,6 +83,7 @@ class FilterFactory:
         #: Name of the engine, as ``--dpcap-engine`` has it.
         self.engine = engine
         self._observe = observe
+        self._made: dict[tuple[str, bool], Tap] = {}
 
     def __call__(self, filter: str | Path | Filter, *, optimize: bool = True) -> Tap:  # noqa: A002 (as they call it)
         """Make a filter of an expression, of a file with one (as ``dpcap -F`` reads it), or of a Filter.
@@ -93,11 +94,15 @@ class FilterFactory:
         __tracebackhide__ = True  # what is wrong is in the test
         if isinstance(filter, Path):
             filter = without_comments(filter.read_text(errors="surrogateescape"))  # noqa: A001
-        try:
-            made = compile(filter, optimize=optimize) if isinstance(filter, str) else filter
-        except FilterError as error:
-            raise error.with_traceback(None) from None
-        return self._bound(made)
+        if isinstance(filter, Filter):
+            return self._bound(filter)
+        key = filter, optimize
+        if key not in self._made:  # hypothesis asks a hundred times
+            try:
+                self._made[key] = self._bound(compile(filter, optimize=optimize))
+            except FilterError as error:
+                raise error.with_traceback(None) from None
+        return self._made[key]
 
     def from_cbpf(self, instructions: Iterable[Sequence[int]], *, optimize: bool = True) -> Tap:
         """Make a filter of (code, jt, jf, k) instructions, as tcpdump -dd prints them."""
@@ -110,3 +115,6 @@ class FilterFactory:
             return Tap(made, self.engine, self._observe)
         except EngineError as error:
             pytest.skip(f"{self.engine} cannot run {made!r}: {error}")
+
+    def __repr__(self) -> str:
+        return f"<FilterFactory for {self.engine}>"
