@@ -2,9 +2,10 @@
 """Decisions to eBPF: blocks in order, conditions as jumps, the last one without.
 
 Blocks come before those they lead to, the `then` side next: where a condition holds,
-nothing jumps. A decision between a number and 0 is made without a jump, from the sign:
+nothing jumps. A decision between a number and 0 has both results right behind its
+comparison, which the VM's JIT translates without a jump:
 
-    r0 = sign s>> 63     r0 &= number
+    if condition is not so goto other     r0 = number     exit     other:     r0 = 0     exit
 """
 
 from __future__ import annotations
@@ -83,31 +84,28 @@ class _Generator:
         m.emit(isa.exit_())
 
     def _flat(self, node: Node) -> None:
+        """Both results follow the comparison: the JIT makes no jump of this."""
         condition, then, else_ = node.args
-        if then.args[0].args[0] == 0:
-            condition, then = Node("not", (condition,)), else_
-        m = self._machine
-        mask = m.alu("and", m.alu("arsh", self._selector.sign(condition), 63), then.args[0].args[0])
-        m.want(mask)
-        start = len(m.items)
-        m.result_in_r0(m.reg(mask), start)
-        m.emit(isa.exit_())
+        other = f"{self._names[node]}_else"
+        self._jump(condition, other, when=False)
+        self._return(then)
+        self._machine.label(other)
+        self._return(else_)
 
     def _branch(self, node: Node, following: Node | None) -> None:
         condition, then, else_ = node.args
         invert = then is not following
         jump_to, other = (then, else_) if invert else (else_, then)
-        self._jump(condition, jump_to, when=invert)
+        self._jump(condition, self._names[jump_to], when=invert)
         state = self._machine.state()
         self._entries.setdefault(then, []).append(state)
         self._entries.setdefault(else_, []).append(state)
         if other is not following:
             self._machine.emit(isa.ja(self._names[other]))
 
-    def _jump(self, condition: Node, to: Node, *, when: bool) -> None:
-        """Jump to a decision when the condition is as ``when`` says."""
+    def _jump(self, condition: Node, target: str, *, when: bool) -> None:
+        """Jump to a label when the condition is as ``when`` says."""
         m, s = self._machine, self._selector
-        target = self._names[to]
         if condition.op == "has":
             end, index = condition.args
             if index is None:

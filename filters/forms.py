@@ -5,7 +5,8 @@
     branchy       tests in order, ends at the first that decides: fast on predictable traffic
     branch-free   all tests at once, one answer: fast on mixed traffic, where a
                   mispredicted jump costs more than ten loads
-    early-out     one test, then the rest without branches: where the first test is rarely passed
+    early-out     one branch on what every match must have, then the rest without branches:
+                  where few packets pass it
 
 The last two are for packets that have the bytes that headers have; packets that are
 shorter, or have IPv4 options, go to the branchy decisions, which are exact.
@@ -22,8 +23,9 @@ from dpcap.filters.codegen import generate
 from dpcap.filters.errors import FilterError
 from dpcap.filters.ir import Graph, order
 from dpcap.filters.machine import OutOfRegistersError
-from dpcap.filters.passes.bounds import drop_known, merge_checks
+from dpcap.filters.passes.bounds import drop_known, merge_checks, required
 from dpcap.filters.passes.clamp import clamp
+from dpcap.filters.passes.earlyout import end, necessary, without
 from dpcap.filters.passes.ifconvert import accepted_value, condition_of
 from dpcap.filters.passes.ihl import speculate
 from dpcap.filters.passes.implied import drop_implied
@@ -124,21 +126,32 @@ def decisions(graph: Graph, root: Node, trace: Trace | None = None) -> dict[str,
     fast = find_sets(graph, fast, merge=True)
     tell("sets: chains as one test", fast)
 
-    def flat(node: Node) -> Node:
-        condition = clamp(graph, condition_of(graph, node), available)
-        condition = select_offsets(graph, condition, available)
-        return graph.branch(condition, graph.ret(value), graph.ret(graph.const(0)))
+    reject = graph.ret(graph.const(0))
+
+    def flat(condition: Node) -> Node:
+        condition = select_offsets(graph, clamp(graph, condition, available), available)
+        return graph.branch(condition, graph.ret(value), reject)
 
     def guarded(node: Node) -> Node:
         for stray in strays:
             node = graph.branch(stray, slow, node)
         return graph.branch(graph.has(available), node, slow)
 
-    forms["branch-free"] = guarded(flat(fast))
+    whole = condition_of(graph, fast)
+    forms["branch-free"] = guarded(flat(whole))
     tell("ifconvert, clamp, offset: branch-free form", forms["branch-free"])
-    if fast.op == "branch" and fast.args[0].op != "has" and not fast.args[1].op == fast.args[2].op == "ret":
+    early = None
+    first = necessary(graph, root, available)
+    rest = without(graph, whole, first) if first is not None else whole
+    if first is not None and rest is not graph.true:
+        early = graph.branch(first, guarded(flat(rest)), reject)
+        needed = end(first)
+        early = graph.branch(graph.has(needed), early, slow if needed > required(root) else reject)
+    elif fast.op == "branch" and fast.args[0].op != "has" and not fast.args[1].op == fast.args[2].op == "ret":
         condition, then, else_ = fast.args
-        early = graph.branch(clamp(graph, condition, available), flat(then), flat(else_))
-        forms["early-out"] = guarded(early)
-        tell("early-out form", forms["early-out"])
+        sides = (flat(condition_of(graph, side)) for side in (then, else_))
+        early = guarded(graph.branch(clamp(graph, condition, available), *sides))
+    if early is not None:
+        forms["early-out"] = early
+        tell("early-out form", early)
     return forms

@@ -266,10 +266,16 @@ class Graph:
         # (s and a) or (s and b) = s and (a or b)
         sides = [x.args if x.op == "all" else (x,) for x in kept]
         common = [x for x in sides[0] if all(x in side for side in sides[1:])]
-        if not common:
+        shared = _shared_bytes(sides)
+        if not common and not shared:
             return self._combine("any", kept, self.false)
-        rest = self.any_(self.all_(x for x in side if x not in common) for side in sides)
-        return self.all_([*common, rest])
+        rest = self.any_(
+            self.all_(self._without_bytes(x, shared) for x in side if x not in common) for side in sides
+        )
+        return self.all_([*common, self.match(shared), rest])
+
+    def _without_bytes(self, x: Node, known: Bytes) -> Node:
+        return self.match(part for part in x.args[0] if part not in known) if x.op == "match" else x
 
     def _combine(self, op: str, parts: dict[Node, None], empty: Node) -> Node:
         if len(parts) < 2:
@@ -299,6 +305,13 @@ def _flat(op: str, parts: Iterable[Node]) -> Iterator[Node]:
             yield from x.args
         else:
             yield x
+
+
+def _shared_bytes(sides: list[tuple[Node, ...]]) -> Bytes:
+    """What the matches of all sides ask for. One byte alone is cheaper asked for with its neighbours."""
+    matches = [next((x.args[0] for x in side if x.op == "match"), ()) for side in sides]
+    shared = tuple(part for part in matches[0] if all(part in other for other in matches[1:]))
+    return shared if len(shared) > 1 else ()
 
 
 def _contradicts(parts: Bytes, fields: dict[int, tuple[int, int]]) -> bool:

@@ -213,6 +213,8 @@ class Machine:
         name = value.op.removesuffix("32")
         bits = 32 if value.op.endswith("32") else 64
         a, b = value.args
+        if value.op == "and" and (inverted := self._inverted(a) or self._inverted(b)):
+            return self._and_not(value, b if self._inverted(a) else a, inverted)
         limit_ok = b.op == "imm" and (is_imm32(b.args[0]) or (bits == 32 and 0 <= b.args[0] < 1 << 32))
         if limit_ok:
             to = self._copy(value, a)
@@ -229,6 +231,20 @@ class Machine:
         to = self._copy_from(value, a, first)
         self.unpin(second)
         self.emit(isa.alu(name, to, second, bits=bits))
+        return to
+
+    def _inverted(self, value: Value) -> Value | None:
+        """The x of ~x, where that is not there yet."""
+        is_not = value.op == "xor" and value.args[1].op == "imm" and value.args[1].args[0] == -1
+        return value.args[0] if is_not and value not in self._where else None
+
+    def _and_not(self, value: Value, a: Value, b: Value) -> Reg:
+        """``a & ~b`` in the order that is one instruction of the machine (BMI1)."""
+        regs = {x: self.pin(x) for x in sorted((a, b), key=self._weight, reverse=True)}
+        self.unpin(regs[b])
+        to = self._copy_from(value, b, regs[b])
+        self.unpin(regs[a])
+        self.emit(isa.xor(to, -1), isa.and_(to, regs[a]))
         return to
 
     def _weight(self, value: Value) -> int:

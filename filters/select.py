@@ -37,12 +37,13 @@ class Difference(NamedTuple):
     """Zero exactly when a condition holds."""
 
     value: Value
-    bits: int  # it is below 2**bits
+    bits: int  # its absolute value is below 2**bits
+    signed: bool = False
 
     @property
     def small(self) -> bool:
         """Leaves bit 63 free."""
-        return self.bits < 64
+        return self.bits < 64 and not self.signed
 
 
 class Selector:
@@ -166,15 +167,31 @@ class Selector:
             known = [p for p in parts if p is not None]
             if len(known) < len(parts):
                 return None
-            return Difference(self._fold("or", [p.value for p in known]), max(p.bits for p in known))
-        if op == "any":
-            # A product is zero when one of its factors is.
-            parts = [self.difference(x) for x in args]
-            known = [p for p in parts if p is not None]
-            bits = sum(p.bits for p in known)
-            if len(known) == len(parts) and bits < 64:
-                return Difference(self._fold("mul", [p.value for p in known]), bits)
+            bits, signed = max(p.bits for p in known), any(p.signed for p in known)
+            return Difference(self._fold("or", [p.value for p in known]), bits, signed)
+        if op == "any" and all(self.difference(x) is not None for x in args):
+            products = self._products(list(args))
+            return products[0] if len(products) == 1 else None
         return None
+
+    def _subtracted(self, conditions: tuple[Node, ...]) -> list[Difference]:
+        """The differences of comparisons of the same bytes; [] where they are not.
+
+        x - k can be had from x, which stays, in one instruction (`lea`); x ^ k takes a copy too.
+        """
+        m = self.machine
+        chosen = [windows.choose(x.args[0], self.available) for x in conditions if x.op == "match"]
+        if len(chosen) < len(conditions) or any(len(found) != 1 for found in chosen):
+            return []
+        ws = [found[0] for found in chosen]
+        if len({(w.size, w.offset, w.shift, w.mask) for w in ws}) > 1:
+            return []
+        if ws[0].size == 8 or ws[0].shift or any(w.value >= 1 << 31 for w in ws):
+            return []
+        x = m.load(ws[0].size, ws[0].offset)
+        if ws[0].mask is not None:
+            x = m.alu("and32", x, ws[0].mask)
+        return [Difference(m.alu("add", x, -w.value), ws[0].bits, signed=True) for w in ws]
 
     def ipv4_difference(self, k: int) -> Value:
         """Zero where an IPv4 header of 20 bytes is at k; below 0x1000 where another IPv4 header is."""
@@ -216,8 +233,7 @@ class Selector:
             return m.alu("lsh", m.load(1, args[0][0][0]), 63 - bit)
         found = self.difference(node)
         if found is not None:
-            less = m.alu("add", found.value, -1)
-            return less if found.small else m.alu("and", less, m.alu("xor", found.value, -1))
+            return self._zero(found)
         if op == "lt":
             return self._less(*args)
         if op == "has":
@@ -248,36 +264,66 @@ class Selector:
             a, b = x.args  # b <= a: b - a - 1 < 0
             if a.op == "const":
                 return m.alu("add", self.value(b), -a.args[0] - 1)
-            return m.alu("sub", m.alu("add", self.value(b), -1), self.value(a))
+            if b.op != "const":
+                return m.alu("sub", m.alu("add", self.value(b), -1), self.value(a))
         return m.alu("xor", self.sign(x), -1)
 
     def _all(self, parts: tuple[Node, ...]) -> Value:
         """Equalities become one difference first."""
-        m = self.machine
         found = [self.difference(x) for x in parts]
         signs = [self.sign(x) for x, d in zip(parts, found, strict=True) if d is None]
         differences = [d for d in found if d is not None]
         if differences:
             total = self._fold("or", [d.value for d in differences])
-            less = m.alu("add", total, -1)
-            small = all(d.small for d in differences)
-            signs.insert(0, less if small else m.alu("and", less, m.alu("xor", total, -1)))
+            bits, is_signed = max(d.bits for d in differences), any(d.signed for d in differences)
+            signs.insert(0, self._zero(Difference(total, bits, is_signed)))
         return self._fold("and", signs)
 
     def _any(self, parts: tuple[Node, ...]) -> Value:
-        """Inequalities become one difference first: it is not zero when one of them holds."""
+        """Inequalities become one difference, not zero when one of them holds; equalities become products."""
         m = self.machine
-        differences: list[Value] = []
+        unequal: list[Value] = []
+        equal: list[Node] = []
         signs: list[Value] = []
         for x in parts:
             found = self.difference(x.args[0]) if x.op == "not" else None
             if found is not None and found.small:
-                differences.append(found.value)
+                unequal.append(found.value)
+            elif x.op in ("match", "eq") and self.difference(x) is not None:
+                equal.append(x)
             else:
                 signs.append(self.sign(x))
-        if differences:
-            signs.insert(0, m.value("neg", self._fold("or", differences)))
-        return self._fold("or", signs)
+        if unequal:
+            signs.insert(0, m.value("neg", self._fold("or", unequal)))
+        return self._fold("or", [*signs, *map(self._zero, self._products(equal))])
+
+    def _zero(self, d: Difference) -> Value:
+        """Bit 63 is set exactly when it is zero."""
+        less = self.machine.alu("add", d.value, -1)
+        return less if d.small else self.machine.alu("and", less, self.machine.alu("xor", d.value, -1))
+
+    def _products(self, conditions: list[Node]) -> list[Difference]:
+        """Differences of which one is zero when one of the conditions holds: as few as 64 bits allow.
+
+        A product is zero when one of its factors is.
+        """
+        same: dict[object, list[Node]] = {}
+        for x in conditions:
+            at = tuple((o, mask) for o, mask, _ in x.args[0]) if x.op == "match" else x
+            same.setdefault(at, []).append(x)
+        made: list[Difference] = []
+        for group in same.values():
+            subtracted = self._subtracted(tuple(group)) if len(group) > 1 else []
+            made += subtracted or [d for x in group if (d := self.difference(x)) is not None]
+        products: list[Difference] = []
+        for d in made:
+            if products and products[-1].bits + d.bits <= 64:
+                last = products.pop()
+                value = self.machine.alu("mul", last.value, d.value)
+                products.append(Difference(value, last.bits + d.bits, last.signed or d.signed))
+            else:
+                products.append(d)
+        return products
 
     def _fold(self, op: str, values: list[Value]) -> Value:
         """All values under one operation; a tree where a chain would be deep."""

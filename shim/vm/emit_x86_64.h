@@ -49,6 +49,7 @@ enum x64_alu {
 	X_ADD = 0,
 	X_OR = 1,
 	X_ADC = 2,
+	X_SBB = 3,
 	X_AND = 4,
 	X_SUB = 5,
 	X_XOR = 6,
@@ -205,14 +206,14 @@ static inline void x64_mov_imm(struct x64_asm *as, uint8_t dst, uint64_t value)
 	}
 }
 
-/* add|or|adc|and|sub|xor|cmp dst, src */
+/* add|or|adc|sbb|and|sub|xor|cmp dst, src */
 static inline void x64_alu(struct x64_asm *as, enum x64_width w, enum x64_alu op, uint8_t dst,
 			   uint8_t src)
 {
 	x64_op_rr(as, w, (uint8_t)(op << 3 | 1), src, dst);
 }
 
-/* add|or|adc|and|sub|xor|cmp dst, imm (imm8 sign-extended where it fits, the short form for eax) */
+/* add|or|adc|sbb|and|sub|xor|cmp dst, imm (imm8 sign-extended where it fits, the short form for eax) */
 static inline void x64_alu_imm(struct x64_asm *as, enum x64_width w, enum x64_alu op, uint8_t dst,
 			       int32_t imm)
 {
@@ -229,6 +230,19 @@ static inline void x64_alu_imm(struct x64_asm *as, enum x64_width w, enum x64_al
 		x64_modrm_reg(as, op, dst);
 		x64_imm32(as, imm);
 	}
+}
+
+/* add|or|adc|sbb|and|sub|xor|cmp dst, [mem] */
+static inline void x64_alu_mem(struct x64_asm *as, enum x64_width w, enum x64_alu op, uint8_t dst,
+			       struct x64_mem mem)
+{
+	x64_op_rm(as, w, (uint8_t)(op << 3 | 3), dst, mem);
+}
+
+/* cmc */
+static inline void x64_cmc(struct x64_asm *as)
+{
+	x64_byte(as, 0xf5);
 }
 
 /* test a, b */

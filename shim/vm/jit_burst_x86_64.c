@@ -13,14 +13,14 @@
  *	jz	done
  *	<prefetch of what the records point to, if asked for>
  *   next:
- *	mov	rdi, [records + count * 8 - 8]
- *	movzx	esi, word [rdi + len]		if the program uses r2
- *	mov	edx, [rdi + wirelen]		r3
+ *	mov	r11, [records + count * 8 - 8]
+ *	movzx	esi, word [r11 + len]		if the program uses r2
+ *	mov	edx, [r11 + wirelen]		r3
  *	mov	rcx, meta			r4, if the program changes it
- *	movzx	r11, word [rdi + offset]	r1
- *	mov	rdi, [rdi + base]
- *	add	rdi, r11
+ *	movzx	edi, word [r11 + offset]	r1
+ *	add	rdi, [r11 + base]
  *	<the program up to its first exit>
+ *	cmp	rax, 1				a comparison between two constant results. Or:
  *	add	rax, rax			r0 >>= 63; exit. Or:
  *	neg	rax				carry: not zero
  *   carry:
@@ -97,17 +97,16 @@ static void emit_load_record(struct burst *burst)
 	struct x64_asm *as = &burst->jit.as;
 
 	if (uses(burst, 1) || uses(burst, 2) || uses(burst, 3))
-		x64_load(as, 8, RDI, x64_at_index(burst->records, burst->count, 3, disp));
+		x64_load(as, 8, TEMP, x64_at_index(burst->records, burst->count, 3, disp));
 	if (uses(burst, 2))
-		x64_load(as, 2, RSI, x64_at(RDI, layout->len));
+		x64_load(as, 2, RSI, x64_at(TEMP, layout->len));
 	if (uses(burst, 3))
-		x64_load(as, 4, RDX, x64_at(RDI, layout->wirelen));
+		x64_load(as, 4, RDX, x64_at(TEMP, layout->wirelen));
 	if (burst->meta != NO_REG)
 		x64_mov(as, W64, RCX, burst->meta);
 	if (uses(burst, 1)) {
-		x64_load(as, 2, TEMP, x64_at(RDI, layout->offset));
-		x64_load(as, 8, RDI, x64_at(RDI, layout->base));
-		x64_alu(as, W64, X_ADD, RDI, TEMP);
+		x64_load(as, 2, RDI, x64_at(TEMP, layout->offset));
+		x64_alu_mem(as, W64, X_ADD, RDI, x64_at(TEMP, layout->base));
 	}
 }
 
@@ -123,10 +122,10 @@ static void emit_prefetch(struct burst *burst)
 
 	x64_mov(as, W32, TEMP, burst->count);
 	x64_place(as, next);
-	x64_load(as, 8, RSI, x64_at_index(burst->records, TEMP, 3, -8));
-	x64_load(as, 2, RAX, x64_at(RSI, layout->offset));
-	x64_load(as, 8, RDI, x64_at(RSI, layout->base));
-	x64_prefetch(as, x64_at_index(RDI, RAX, 0, 0));
+	x64_load(as, 8, RDI, x64_at_index(burst->records, TEMP, 3, -8));
+	x64_load(as, 2, RAX, x64_at(RDI, layout->offset));
+	x64_alu_mem(as, W64, X_ADD, RAX, x64_at(RDI, layout->base));
+	x64_prefetch(as, x64_at(RAX, 0));
 	x64_alu_imm(as, W32, X_SUB, TEMP, 1);
 	x64_jcc(as, CC_NE, next);
 }
@@ -203,6 +202,14 @@ static void exit_value(struct jit *jit)
 	x64_jmp(&jit->as, burst->labels[burst->copy].tails[TAIL_CARRY]);
 }
 
+static void exit_carry(struct jit *jit, int32_t value)
+{
+	struct burst *burst = (struct burst *)jit;
+
+	(void)value;
+	x64_jmp(&jit->as, burst->labels[burst->copy].tails[TAIL_CARRY]);
+}
+
 static void exit_bit63(struct jit *jit)
 {
 	struct burst *burst = (struct burst *)jit;
@@ -239,7 +246,7 @@ static uint32_t first_exit(const struct dpcap_vm_prog *prog)
 	return pc + 1;
 }
 
-/* Copies that pay: short programs without much branching gain from one loop for several. */
+/* Copies that pay: short programs without much branching (up to `hot`) gain from one loop for several. */
 static uint32_t choose_copies(const struct dpcap_vm_prog *prog, uint32_t hot)
 {
 	uint32_t pc, branches = 0;
@@ -288,13 +295,17 @@ static void emit_inline_loop(struct burst *burst)
 {
 	uint32_t hot = first_exit(burst->jit.prog), copy;
 	struct jit *jit = &burst->jit;
+	struct jit_verdict verdict;
+	bool ends_in_verdict;
 	int exit;
 
 	jit->exit = exit_value;
 	jit->exit_bit63 = exit_bit63;
+	jit->exit_carry = exit_carry;
 	jit->known_exits = true;
-	exit = hot < 2 ? -1 : jit_known_exit(jit, hot - 2);
-	burst->n_copies = choose_copies(jit->prog, hot);
+	ends_in_verdict = hot >= 3 && jit_verdict(jit, hot - 3, &verdict);
+	exit = hot < 2 || ends_in_verdict ? -1 : jit_known_exit(jit, hot - 2);
+	burst->n_copies = choose_copies(jit->prog, hot - ends_in_verdict * 3);
 	for (copy = 1; copy < burst->n_copies; copy++)
 		burst->labels[copy].insns = x64_new_labels(&jit->as, jit->prog->n_insns);
 	if (!x64_reserve(&jit->as))
@@ -382,8 +393,6 @@ int dpcap_vm_jit_burst(struct dpcap_vm_prog *prog, const struct dpcap_vm_burst_l
 	make_labels(&burst);
 	burst.arguments = jit->live[0];
 	function = jit_analyse(prog, 0);
-	if (burst.arguments & (1u << 2 | 1u << 3))
-		function.used |= 1u << 1; /* rdi: the record first */
 	jit_map_registers(jit, &function);
 	if (x64_reserve(&jit->as)) {
 		if (!function.calls && take_loop_registers(&burst))

@@ -324,6 +324,18 @@ static uint32_t fuse_mov(struct jit *jit, uint32_t pc)
 	return fuse_mov_shift(jit, mov, next) || fuse_mov_mul(jit, mov, next) ? 2 : 0;
 }
 
+/* A jump between two constant results: no jump. */
+static uint32_t fuse_verdict(struct jit *jit, uint32_t pc)
+{
+	struct jit_verdict verdict;
+
+	if (!jit_verdict(jit, pc, &verdict))
+		return 0;
+	jit_emit_verdict(jit, pc, verdict.when);
+	jit->exit_carry(jit, verdict.value);
+	return 3;
+}
+
 uint32_t jit_fuse(struct jit *jit, uint32_t pc)
 {
 	const struct dpcap_insn *insn = insn_at(jit, pc);
@@ -349,6 +361,9 @@ uint32_t jit_fuse(struct jit *jit, uint32_t pc)
 		if (n == 0 && fuse_not_and(jit, dst_reg(jit, insn), insn, fusible(jit, pc)))
 			n = 2;
 		return n;
+	case BPF_JMP:
+	case BPF_JMP32:
+		return fuse_verdict(jit, pc);
 	default:
 		return 0;
 	}

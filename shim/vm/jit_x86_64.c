@@ -73,11 +73,20 @@ int jit_finish(struct jit *jit, void **code, size_t *size)
 	return 0;
 }
 
+/* r0 = carry ? value : 0 */
+static void exit_carry(struct jit *jit, int32_t value)
+{
+	x64_alu(&jit->as, W32, X_SBB, RAX, RAX);
+	x64_alu_imm(&jit->as, W32, X_AND, RAX, value);
+	jit_emit_epilogue(jit);
+}
+
 void jit_emit_functions(struct jit *jit)
 {
 	uint32_t start = 0;
 
 	jit->exit = jit_emit_epilogue;
+	jit->exit_carry = exit_carry;
 	while (start < jit->prog->n_insns && x64_reserve(&jit->as)) {
 		const struct jit_function function = jit_analyse(jit->prog, start);
 

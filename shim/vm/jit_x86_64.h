@@ -57,6 +57,8 @@ struct jit {
 	void (*exit)(struct jit *jit);
 	/* The same with bit 63 of rax alone as the result; NULL: there is no shorter way. */
 	void (*exit_bit63)(struct jit *jit);
+	/* Emits what is done with a verdict in the carry flag: carry is `value`, no carry 0. */
+	void (*exit_carry)(struct jit *jit, int32_t value);
 	/*
 	 * Where `r0 = 0; exit` and `r0 = something else; exit` go without touching rax:
 	 * jumps to them go there at once. Burst entries only.
@@ -95,6 +97,18 @@ void jit_emit_body(struct jit *jit, uint32_t pc, uint32_t end);
  * 0 or not, -1: something else stands there.
  */
 int jit_known_exit(const struct jit *jit, uint32_t pc);
+
+/* The result that a comparison decides on: `value` if it holds or does not, as `when` says; else 0. */
+struct jit_verdict {
+	int32_t value;
+	bool when;
+};
+
+/* jit_verdict_x86_64.c */
+/* The jump at pc and the two instructions behind it are a verdict. */
+bool jit_verdict(const struct jit *jit, uint32_t pc, struct jit_verdict *verdict);
+/* The carry flag is set when the comparison at pc comes out as `when` says. */
+void jit_emit_verdict(struct jit *jit, uint32_t pc, bool when);
 
 /*
  * jit_fuse_x86_64.c: translate several instructions at once, where the machine has one

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from dpcap.filters import cbpf, evaluate, libpcap
 from dpcap.filters.build import TooManyPathsError, build
 from dpcap.filters.ir import Graph, order, text
-from dpcap.filters.passes import bounds, clamp, ifconvert, ihl, implied, offset, sets
+from dpcap.filters.passes import bounds, clamp, earlyout, ifconvert, ihl, implied, offset, sets
 from support.packets import assorted
 from support.programs import packets, programs
 
@@ -56,6 +56,24 @@ def if_convert(graph, root):
     return graph.branch(condition, graph.ret(value), graph.ret(graph.const(0)))
 
 
+def early_out(graph, root):
+    first = earlyout.necessary(graph, root, AVAILABLE)
+    if first is None:
+        return root
+    return graph.branch(first, if_convert(graph, root), graph.ret(graph.const(0)))
+
+
+def without_what_is_known(graph, root):
+    value = ifconvert.accepted_value(root)
+    first = earlyout.necessary(graph, root, AVAILABLE)
+    if first is None or value is None:
+        return root
+    reject = graph.ret(graph.const(0))
+    rest = earlyout.without(graph, ifconvert.condition_of(graph, root), first)
+    rest = graph.branch(clamp.clamp(graph, rest, AVAILABLE), graph.ret(value), reject)
+    return graph.branch(first, rest, reject)
+
+
 # What a pass takes for granted: the bytes that every packet has.
 PASSES = {
     merge_checks: 0,
@@ -65,6 +83,8 @@ PASSES = {
     merge_chains: 0,
     drop_implied: 0,
     if_convert: AVAILABLE,
+    early_out: AVAILABLE,
+    without_what_is_known: AVAILABLE,
 }
 
 

@@ -80,7 +80,7 @@ static void end(void)
 	printf("\t%s\n", line);
 }
 
-static const char *const alu_names[] = {"add", "or", "adc", NULL, "and", "sub", "xor", "cmp"};
+static const char *const alu_names[] = {"add", "or", "adc", "sbb", "and", "sub", "xor", "cmp"};
 static const char *const shift_names[] = {"rol", NULL, NULL, NULL, "shl", "shr", NULL, "sar"};
 static const char *const unary_names[] = {NULL, NULL, "not", "neg", NULL, NULL, "div", "idiv"};
 static const int32_t imms[] = {1, -1, 127, 128, -128, -129, 0x12345678, INT32_MIN};
@@ -91,8 +91,6 @@ static void dump_alu(enum x64_width w, uint8_t a, uint8_t b)
 	size_t i;
 
 	for (op = 0; op < 8; op++) {
-		if (!alu_names[op])
-			continue;
 		begin(alu_names[op]);
 		reg_operand(bytes, a);
 		reg_operand(bytes, b);
@@ -272,8 +270,6 @@ static void dump_mem_widths(uint8_t reg, struct x64_mem mem, enum x64_width w)
 	__VA_ARGS__;                                                                               \
 	end()
 	for (op = 0; op < 8; op++) {
-		if (!alu_names[op])
-			continue;
 		if (op == X_ADD || op == X_OR || op == X_AND || op == X_XOR) {
 			char mnemonic[16];
 
@@ -285,6 +281,13 @@ static void dump_mem_widths(uint8_t reg, struct x64_mem mem, enum x64_width w)
 	DUMP("lock cmpxchg", x64_lock_cmpxchg(&as, w, mem, reg));
 	DUMP("xchg", x64_xchg(&as, w, mem, reg));
 #undef DUMP
+	for (op = 0; op < 8; op++) {
+		begin(alu_names[op]);
+		reg_operand(bytes, reg);
+		mem_operand(bytes, mem);
+		x64_alu_mem(&as, w, op, reg, mem);
+		end();
+	}
 	begin("lea");
 	reg_operand(bytes, reg);
 	mem_operand(bytes, mem);
@@ -345,6 +348,7 @@ static void dump_bare(void)
 	end()
 	DUMP("cdq", x64_cqo(&as, W32));
 	DUMP("cqo", x64_cqo(&as, W64));
+	DUMP("cmc", x64_cmc(&as));
 	DUMP("leave", x64_leave(&as));
 	DUMP("ret", x64_ret(&as));
 #undef DUMP
