@@ -15,7 +15,7 @@ from dpcap.capture import columns, savefile
 from dpcap.capture.errors import DpcapError, UsageError
 from dpcap.capture.expression import compiled, read_filter_file
 from dpcap.capture.pcapng import LINKTYPE_ETHERNET
-from dpcap.filters import explain
+from dpcap.filters import explain, hexdump
 from dpcap.filters.build import TooManyPathsError
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ usage: dpcap explain [OPTION]... FILTER [FILE|HEX]
 
 Shows what the compiler makes of a filter: libpcap's cBPF, the decisions in it, the decisions after
 each pass that changed them, and eBPF and machine code of each form. With packets (a pcap or pcapng
-file, - for standard input, or one packet in hexadecimal), shows which match and why. Quote FILTER.
+file, - for standard input, or one packet in hexadecimal or as a dump of tcpdump -xx or tshark -x),
+shows which match and why. Quote FILTER.
 
   --packet N       why packet N of FILE matches or not (several: repeat; default: counts)
   --stage KIND,... these stages only: cbpf, ir, pass, ebpf, native; none; default all, with
@@ -42,7 +43,6 @@ file, - for standard input, or one packet in hexadecimal), shows which match and
   -F FILTERFILE    read the filter from a file
 """
 
-_HEX = re.compile(r"(?:0x)?[0-9a-fA-F\s:]+")
 _BOLD, _GREEN, _RED, _MARK, _PLAIN = "\033[1m", "\033[32m", "\033[31m", "\033[7m", "\033[0m"
 
 
@@ -155,22 +155,17 @@ class _Sample(NamedTuple):
 def _print_packets(tap: Filter, source: str, numbers: Sequence[int], style: _Style) -> None:
     if source == savefile.STDIN or os.path.exists(source):
         samples = _chosen(source, numbers) if numbers else _summed_up(tap, source, style)
-    elif _HEX.fullmatch(source):
-        data = bytes.fromhex(re.sub(r"^0x|[\s:]", "", source)) if _is_even(source) else None
-        if data is None:
-            raise UsageError("explain: the packet has half a byte too many: two hexadecimal digits make one")
-        samples = [_Sample("packet", data, len(data))]
     else:
-        raise UsageError(f"explain: {source} is neither a file nor a packet in hexadecimal")
+        try:
+            data = hexdump.parse(source)
+        except ValueError as error:
+            raise UsageError(f"explain: {source} is neither a file nor a packet: {error}") from None
+        samples = [_Sample("packet", data, len(data))]
     for sample in samples:
         reason = _reason(tap, sample.data, sample.wirelen)
         head, *rest = str(reason).splitlines()
         print(style.paint(f"{sample.label} {head}", _GREEN if reason.result else _RED))
         print("\n".join(style.dump(line) for line in rest))
-
-
-def _is_even(text: str) -> bool:
-    return len(re.sub(r"^0x|[\s:]", "", text)) % 2 == 0
 
 
 def _reason(tap: Filter, data: bytes, wirelen: int) -> Reason:

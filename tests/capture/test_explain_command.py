@@ -88,6 +88,11 @@ def test_a_packet_in_hexadecimal(capsys, between):
     assert out.startswith("packet does not match, decided by udp.dstport: 1024\n")
 
 
+def test_a_packet_as_a_dump(capsys):
+    _, out, _ = run(capsys, "udp dst port 53", explain.dump(assorted()[0]))
+    assert out.startswith("packet does not match, decided by udp.dstport: 1024\n")
+
+
 def test_packets_from_standard_input(pcap):
     with pcap.open("rb") as file:
         done = subprocess.run(
