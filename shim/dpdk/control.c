@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -7,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -42,6 +44,7 @@ static struct {
 	pid_t pid; /* of the process that the thread lives in */
 	pthread_t thread;
 
+	bool parked; /* no hooks, no captures, no ticks: see DPCAP_MSG_PARK */
 	atomic_bool stop;
 	_Atomic int epoll, wake, listening; /* descriptors, -1: none */
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
@@ -93,6 +96,26 @@ watch(int operation, int fd, uint32_t events, uint32_t what)
 	return epoll_ctl(atomic_load(&control.epoll), operation, fd, &event) == 0 ? 0 : -errno;
 }
 
+static uint64_t
+now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* What an lcore still holds after STOP_PATIENCE stays allocated, until the next call of queue_reclaim(). */
+static void
+take_hooks_out(void)
+{
+	uint64_t patience = now_ms() + STOP_PATIENCE;
+
+	ports_unhook_all();
+	while (queue_reclaim() != 0 && now_ms() < patience)
+		usleep(RECLAIM_FIRST * 1000);
+}
+
 /* ---- Sessions --------------------------------------------------------------- */
 
 static void
@@ -138,6 +161,57 @@ accept_clients(void)
 			start_session(fd);
 	} while (fd >= 0 || fd == -EACCES || fd == -ECONNABORTED || fd == -EINTR);
 	return fd == -EAGAIN;
+}
+
+static void
+set_parked(bool parked)
+{
+	control.parked = parked;
+	sessions_park(parked);
+}
+
+/* Returns the number of captures that were ended. */
+static uint32_t
+park(void)
+{
+	uint32_t ended = 0;
+
+	for (unsigned int slot = 0; slot < MAX_SESSIONS; slot++)
+		if (control.slots[slot].session != NULL && session_is_attached(control.slots[slot].session)) {
+			end_session(slot);
+			ended++;
+		}
+	take_hooks_out();
+	set_parked(true);
+	return ended;
+}
+
+static void
+wake(void)
+{
+	/* The line was not corrected for as long as nobody looked. */
+	if (control.parked)
+		dpcap_clock_init(&hooks_clock, NULL);
+	set_parked(false);
+}
+
+static void
+do_what_is_asked(void)
+{
+	for (unsigned int slot = 0; slot < MAX_SESSIONS; slot++) {
+		struct session *session = control.slots[slot].session;
+		uint32_t ended = 0;
+
+		if (session == NULL || session_asks(session) == 0)
+			continue;
+		if (session_asks(session) == DPCAP_MSG_PARK)
+			ended = park();
+		else
+			wake();
+		/* Who captures and parks has ended itself. */
+		if (control.slots[slot].session != NULL)
+			session_done(session, ended);
+	}
 }
 
 static void
@@ -194,15 +268,6 @@ follow_ports(void)
 
 /* ---- The loop --------------------------------------------------------------- */
 
-static uint64_t
-now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
 static void
 clear_wake(void)
 {
@@ -222,11 +287,11 @@ serve(void)
 
 	while (!atomic_load(&control.stop)) {
 		now = now_ms();
-		timeout = next_tick > now ? (int)(next_tick - now) : 0;
+		timeout = control.parked ? -1 : next_tick > now ? (int)(next_tick - now) : 0;
 		if (queue_reclaim() == 0) {
 			reclaim_delay = RECLAIM_FIRST;
 		} else {
-			timeout = timeout < reclaim_delay ? timeout : reclaim_delay;
+			timeout = timeout >= 0 && timeout < reclaim_delay ? timeout : reclaim_delay;
 			reclaim_delay = reclaim_delay * 2 < RECLAIM_LAST ? reclaim_delay * 2 : RECLAIM_LAST;
 		}
 		n = epoll_wait(atomic_load(&control.epoll), events, MAX_SESSIONS + 2, timeout);
@@ -243,6 +308,7 @@ serve(void)
 				accepting = false;
 			}
 		}
+		do_what_is_asked();
 		now = now_ms();
 		if (woken || now >= next_tick) {
 			follow_ports();
@@ -286,23 +352,53 @@ wait_for_eal(void)
 	return !atomic_load(&control.stop);
 }
 
-/* As EAL does with its own control threads: off the lcores' CPUs if any others are left,
- * else with the main lcore. */
+static void
+remove_lcores(cpu_set_t *cpus)
+{
+	cpu_set_t lcore;
+
+	for (unsigned int i = 0; i < CPU_SETSIZE; i++) {
+		if (!dpdk.rte_lcore_is_enabled(i))
+			continue;
+		lcore = dpdk.rte_lcore_cpuset(i);
+		CPU_AND(&lcore, &lcore, cpus);
+		CPU_XOR(cpus, cpus, &lcore);
+	}
+}
+
+/* Every CPU that some thread of the process may run on. */
+static void
+cpus_of_all_threads(cpu_set_t *cpus)
+{
+	const struct dirent *entry;
+	DIR *dir = opendir("/proc/self/task");
+	cpu_set_t some;
+
+	CPU_ZERO(cpus);
+	while (dir != NULL && (entry = readdir(dir)) != NULL)
+		if (entry->d_name[0] != '.' && sched_getaffinity(atoi(entry->d_name), sizeof(some), &some) == 0)
+			CPU_OR(cpus, cpus, &some);
+	if (dir != NULL)
+		closedir(dir);
+}
+
+/*
+ * As EAL does with its own control threads: off the lcores' CPUs if any others are left,
+ * else with the main lcore. The thread that loaded the plugin while the application ran
+ * may itself have been pinned to an lcore's CPU: then the other threads tell what is left.
+ */
 static void
 leave_lcores(void)
 {
-	cpu_set_t mine, lcore;
-	unsigned int i;
+	cpu_set_t mine;
 
 	if (dpdk.rte_lcore_is_enabled == NULL || dpdk.rte_lcore_cpuset == NULL ||
 	    dpdk.rte_get_main_lcore == NULL || pthread_getaffinity_np(pthread_self(), sizeof(mine), &mine) != 0)
 		return;
-	for (i = 0; i < CPU_SETSIZE; i++) {
-		if (!dpdk.rte_lcore_is_enabled(i))
-			continue;
-		lcore = dpdk.rte_lcore_cpuset(i);
-		CPU_AND(&lcore, &lcore, &mine);
-		CPU_XOR(&mine, &mine, &lcore);
+	remove_lcores(&mine);
+	if (CPU_COUNT(&mine) == 0) {
+		cpus_of_all_threads(&mine);
+		remove_lcores(&mine);
 	}
 	if (CPU_COUNT(&mine) == 0)
 		mine = dpdk.rte_lcore_cpuset(dpdk.rte_get_main_lcore());
@@ -347,19 +443,15 @@ open_for_business(void)
 static void
 close_down(void)
 {
-	uint64_t patience = now_ms() + STOP_PATIENCE;
-
 	for (unsigned int slot = 0; slot < MAX_SESSIONS; slot++)
 		if (control.slots[slot].session != NULL)
 			end_session(slot);
+	set_parked(false);
 	if (control.path[0] != '\0')
 		unlink(control.path);
 	control.path[0] = '\0';
 	close_descriptor(&control.listening);
-	ports_unhook_all();
-	/* What an lcore still holds after that stays allocated. */
-	while (queue_reclaim() != 0 && now_ms() < patience)
-		usleep(RECLAIM_FIRST * 1000);
+	take_hooks_out();
 }
 
 static void *
@@ -477,6 +569,7 @@ control_abandon_after_fork(void)
 	close_descriptor(&control.wake);
 	close_descriptor(&control.epoll);
 	control.path[0] = '\0';
+	set_parked(false);
 	/* The thread was not inherited; the lock may have been, in any state. */
 	pthread_mutex_init(&control.lock, NULL);
 	pthread_cond_init(&control.changed, NULL);

@@ -1,26 +1,40 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <dlfcn.h>
 #include <link.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "dpdk_api.h"
+#include "symbol.h"
 
 struct dpdk_api dpdk;
 
 enum need { OPTIONAL, NEEDED };
 
-static const struct {
-	const char *name;
-	size_t slot; /* offset in struct dpdk_api */
-	enum need need;
-} symbols[] = {
-#define DPDK_API_ROW(need, symbol) { #symbol, offsetof(struct dpdk_api, symbol), need },
+/* volatile: the addresses are not what the compiler sees here. */
+__attribute__((section(DPCAP_SYMBOL_SECTION), used)) static volatile const struct dpcap_symbol symbols[] = {
+#define DPDK_API_ROW(need, symbol) { #symbol, need, offsetof(struct dpdk_api, symbol), 0, 0 },
 	DPDK_API(DPDK_API_ROW)
 #undef DPDK_API_ROW
 };
+
+/* It is a name, whoever filled the table in. */
+static const char *
+name_of(size_t i)
+{
+	return (const char *)(uintptr_t)symbols[i].name;
+}
+
+/* Whether the injector has told the addresses: then nobody else knows them. */
+static bool
+is_told(void)
+{
+	return symbols[0].address != 0;
+}
 
 #define MAX_OBJECTS 512
 
@@ -54,7 +68,7 @@ dpdk_handle(void)
 	void *provider = RTLD_DEFAULT;
 	unsigned int i;
 
-	if (dlsym(RTLD_DEFAULT, symbols[0].name) != NULL)
+	if (dlsym(RTLD_DEFAULT, name_of(0)) != NULL)
 		return RTLD_DEFAULT;
 	/* Names first: dlopen() inside of dl_iterate_phdr() may deadlock with another one. */
 	dl_iterate_phdr(note_object, &objects);
@@ -63,7 +77,7 @@ dpdk_handle(void)
 
 		if (provider == RTLD_DEFAULT)
 			handle = dlopen(objects.name[i], RTLD_LAZY | RTLD_NOLOAD);
-		if (handle != NULL && dlsym(handle, symbols[0].name) != NULL)
+		if (handle != NULL && dlsym(handle, name_of(0)) != NULL)
 			provider = handle; /* kept open: DPDK is never unloaded */
 		else if (handle != NULL)
 			dlclose(handle);
@@ -75,20 +89,20 @@ dpdk_handle(void)
 const char *
 dpdk_api_load(unsigned int *found)
 {
-	void *handle = dpdk_handle();
+	void *handle = is_told() ? NULL : dpdk_handle();
 	const char *missing = NULL;
 	unsigned int year, month;
 	size_t i;
 
 	*found = 0;
 	for (i = 0; i < sizeof(symbols) / sizeof(symbols[0]); i++) {
-		void *address = dlsym(handle, symbols[i].name);
+		void *address = is_told() ? (void *)(uintptr_t)symbols[i].address : dlsym(handle, name_of(i));
 
 		memcpy((char *)&dpdk + symbols[i].slot, &address, sizeof(address));
 		if (address != NULL)
 			(*found)++;
-		else if (symbols[i].need == NEEDED && missing == NULL)
-			missing = symbols[i].name;
+		else if (symbols[i].needed && missing == NULL)
+			missing = name_of(i);
 	}
 	/* "DPDK 22.11.11", some builds without the word. */
 	if (dpdk.rte_version != NULL) {

@@ -15,6 +15,8 @@ static const struct {
 	{ DPCAP_MSG_HELLO, 0, sizeof(struct dpcap_msg_hdr) },
 	{ DPCAP_MSG_PORTS, 0, sizeof(struct dpcap_msg_hdr) },
 	{ DPCAP_MSG_ATTACH, 1, sizeof(struct dpcap_msg_attach) },
+	{ DPCAP_MSG_PARK, 0, sizeof(struct dpcap_msg_hdr) },
+	{ DPCAP_MSG_WAKE, 0, sizeof(struct dpcap_msg_hdr) },
 };
 
 static const char *

@@ -20,6 +20,10 @@
  *     | <-------------------------- END -- |
  *     | -- close ------------------------> |    hooks out
  *
+ * PARK ends all captures, takes every hook out of the application and lets the shim's
+ * thread sleep; ATTACH is refused from then on, until WAKE. Both are answered by END when
+ * it is done, with the number of captures that were ended.
+ *
  * Any request may be answered by ERROR instead. After an ERROR for a message that
  * makes no sense (EPROTO, EMSGSIZE) the shim closes the connection; after any other
  * the session goes on. One session attaches once.
@@ -53,7 +57,9 @@ enum dpcap_msg_type {
 	DPCAP_MSG_ATTACH = 5,
 	DPCAP_MSG_RING = 6,
 	DPCAP_MSG_END = 7,
-	DPCAP_MSG_ERROR = 8
+	DPCAP_MSG_ERROR = 8,
+	DPCAP_MSG_PARK = 9,
+	DPCAP_MSG_WAKE = 10
 };
 
 /* Starts every message. */
@@ -70,7 +76,7 @@ struct dpcap_msg_info {
 	uint32_t pid; /* as the application sees itself */
 	uint32_t primary; /* 1: primary process, 0: secondary */
 	uint32_t jit; /* 1: the JIT works on this machine */
-	uint32_t reserved;
+	uint32_t parked; /* 1: since DPCAP_MSG_PARK */
 	char dpdk_version[DPCAP_NAME_SIZE];
 	char shim_version[DPCAP_NAME_SIZE];
 	char app_name[DPCAP_NAME_SIZE];
@@ -139,7 +145,7 @@ struct dpcap_msg_ring {
 
 struct dpcap_msg_end {
 	struct dpcap_msg_hdr hdr;
-	uint32_t count; /* PORT or RING messages that went before */
+	uint32_t count; /* PORT or RING messages that went before, or captures that were ended */
 	uint32_t reserved;
 };
 

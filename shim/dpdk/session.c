@@ -31,6 +31,8 @@ struct session {
 	int fd;
 	bool greeted; /* HELLO was seen */
 	bool over;    /* closes as soon as the outbox is empty */
+	uint16_t asks; /* DPCAP_MSG_PARK or DPCAP_MSG_WAKE that is not answered yet */
+	uint32_t asks_seq;
 	struct outbox outbox;
 	struct program *program; /* NULL: not attached */
 	struct dpcap_msg_attach attach;
@@ -39,6 +41,8 @@ struct session {
 	uint64_t ring_size;   /* bytes of data of each ring */
 	uint64_t ring_memory; /* bytes of all rings */
 };
+
+static bool parked;
 
 struct session *
 session_new(int fd)
@@ -102,6 +106,7 @@ handle_hello(struct session *s, uint32_t seq)
 #endif
 	};
 
+	info.parked = parked;
 	snprintf(info.dpdk_version, sizeof(info.dpdk_version), "%s", dpdk.rte_version());
 	snprintf(info.shim_version, sizeof(info.shim_version), "%s", DPCAP_VERSION);
 	snprintf(info.app_name, sizeof(info.app_name), "%s", program_invocation_short_name);
@@ -383,8 +388,8 @@ attach(struct session *s, const struct dpcap_msg_attach *request, int memfd, cha
 static void
 handle_attach(struct session *s, const struct dpcap_msg_attach *request, int memfd)
 {
-	char text[DPCAP_ERROR_SIZE];
-	int err = attach(s, request, memfd, text, sizeof(text));
+	char text[DPCAP_ERROR_SIZE] = "the shim is parked: 'dpcap attach' wakes it";
+	int err = parked ? -ESHUTDOWN : attach(s, request, memfd, text, sizeof(text));
 
 	if (err != 0)
 		reply_error(s, request->hdr.seq, err, text);
@@ -453,6 +458,11 @@ handle(struct session *s, const void *datagram, size_t size, const int *fds, uns
 	case DPCAP_MSG_ATTACH:
 		handle_attach(s, &request.attach, fds[0]);
 		break;
+	case DPCAP_MSG_PARK:
+	case DPCAP_MSG_WAKE:
+		s->asks = request.type;
+		s->asks_seq = request.seq;
+		break;
 	}
 }
 
@@ -486,6 +496,25 @@ bool
 session_wants_write(const struct session *s)
 {
 	return !outbox_is_empty(&s->outbox);
+}
+
+uint16_t
+session_asks(const struct session *s)
+{
+	return s->asks;
+}
+
+void
+session_done(struct session *s, uint32_t ended)
+{
+	s->asks = 0;
+	reply_end(s, s->asks_seq, ended);
+}
+
+void
+sessions_park(bool park)
+{
+	parked = park;
 }
 
 bool

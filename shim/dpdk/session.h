@@ -7,6 +7,7 @@
 #define DPCAP_SESSION_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct session;
 
@@ -25,6 +26,16 @@ bool session_wants_write(const struct session *session);
 
 /* Whether it captures: then session_follow_ports() has to be called now and then. */
 bool session_is_attached(const struct session *session);
+
+/*
+ * What the client asks of all sessions: DPCAP_MSG_PARK, DPCAP_MSG_WAKE, or 0. When it is
+ * done session_done() answers, with the number of captures that were ended.
+ */
+uint16_t session_asks(const struct session *session);
+void session_done(struct session *session, uint32_t ended);
+
+/* Refuse captures from now on, or no longer. */
+void sessions_park(bool parked);
 
 /* New queues and devices get rings, closed ports close theirs. false: the session is over. */
 bool session_follow_ports(struct session *session);
