@@ -16,7 +16,7 @@ VERSION = re.search(r"VERSION (\d+\.\d+\.\d+) LANGUAGES", (ROOT / "CMakeLists.tx
 
 
 class CMakeBuildExt(build_ext):
-    """Run CMake for the static libraries and, where there is what they need, plugin and BPF object."""
+    """Run CMake for the static libraries and, where there is what they need, what is shipped as it is."""
 
     def run(self) -> None:
         build = (ROOT / "build" / "cmake").resolve()
@@ -31,20 +31,20 @@ class CMakeBuildExt(build_ext):
         self._copy_native(build)
 
     def _copy_native(self, build: Path) -> None:
-        plugin = build / "shim" / "dpdk" / "libdpcap_shim.so"
-        probe = build / "shim" / "uprobe" / "dpcap_uprobe.bpf.o"
         package = (
             ROOT / "src" / "dpcap" if self.inplace or self.editable_mode else Path(self.build_lib) / "dpcap"
         )
         native = package / "_native"
         native.mkdir(parents=True, exist_ok=True)
-        if probe.exists():
-            shutil.copy2(probe, native / probe.name)
-        if plugin.exists():
+        plugin = build / "shim" / "dpdk" / "libdpcap_shim.so"  # where DPDK's headers are
+        injector = build / "shim" / "inject" / "dpcap-inject"  # on x86-64
+        probe = build / "shim" / "uprobe" / "dpcap_uprobe.bpf.o"
+        for file in filter(Path.exists, (plugin, injector, probe)):
             # A new inode: the old file may be mapped by a running application.
-            temporary = native / (plugin.name + ".new")
-            shutil.copy2(plugin, temporary)
-            temporary.replace(native / plugin.name)
+            temporary = native / (file.name + ".new")
+            shutil.copy2(file, temporary)
+            temporary.replace(native / file.name)
+        if plugin.exists():
             headers = re.search(
                 r"^DPDK_VERSION:INTERNAL=(.*)$", (build / "CMakeCache.txt").read_text(), re.MULTILINE
             )
