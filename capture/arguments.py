@@ -20,8 +20,7 @@ MAX_SNAPLEN = 262144  # bytes, MAXIMUM_SNAPLEN of libpcap
 USAGE = """\
 usage: dpcap [-i PORT]... [-w FILE] [-c N] [OPTION]... [FILTER...]
        dpcap -r FILE [-w FILE] [OPTION]... [FILTER...]
-       dpcap -D [--json]
-       dpcap -d|-dd|-ddd|--dump ebpf [FILTER...]
+       dpcap -D [--json] | -d|-dd|-ddd|--dump ebpf [FILTER...]
        dpcap COMMAND ...
 """
 
@@ -38,6 +37,7 @@ class Arguments(argparse.Namespace):
     interfaces: list[str]
     pid: int | None
     file_prefix: str | None
+    inject: bool
     direction: str
     source: str | None
     snaplen: int
@@ -133,6 +133,9 @@ def _groups(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument("--file-prefix", metavar="P", help="the application by its EAL file-prefix")
     what.add_argument(
+        "--inject", action="store_true", help="load the shim if it is missing (dpcap attach --help explains)"
+    )
+    what.add_argument(
         "-Q", "--direction", choices=("in", "out", "inout"), default="inout",
         metavar="DIR",
         help="in: received packets, out: sent ones, inout: both (default)",
@@ -225,9 +228,12 @@ def _output(parser: argparse.ArgumentParser) -> None:
 def _other(parser: argparse.ArgumentParser) -> None:
     other = parser.add_argument_group("without capturing")
     other.add_argument(
-        "-D", "--list-interfaces", action="store_true", help="list the ports of all DPDK applications"
+        "-D",
+        "--list-interfaces",
+        action="store_true",
+        help="list the ports of all DPDK applications; --json as JSON, in full",
     )
-    other.add_argument("--json", action="store_true", help="with -D: everything that is known, as JSON")
+    other.add_argument("--json", action="store_true", help=argparse.SUPPRESS)
     other.add_argument(
         "-d",
         dest="dump",
@@ -262,6 +268,8 @@ def parse(argv: Sequence[str]) -> Arguments:
     arguments.snaplen_given = arguments.snaplen is not None
     if not arguments.snaplen_given:
         arguments.snaplen = MAX_SNAPLEN
+    if arguments.inject and arguments.source == "uprobe":
+        raise UsageError("--inject loads the shim, --source uprobe leaves it out: one of them")
     if arguments.json and not arguments.list_interfaces:
         raise UsageError("--json goes with -D")
     if arguments.filter_file is not None and arguments.filter:
@@ -274,10 +282,7 @@ def help_text(commands: Sequence[tuple[str, str]]) -> str:
     lines = _parser().format_help().strip().splitlines()
     end_of_output = lines.index("without capturing:") - 1
     flags = " ".join(f"-{flag}" for flag in PRINTER_FLAGS)
-    lines[end_of_output:end_of_output] = [
-        f"  {flags} -t -tt ...",
-        " " * 30 + "printed as tcpdump prints with them",
-    ]
+    lines.insert(end_of_output, f"  {flags} -t -tt ...  printed as tcpdump prints with them")
     width = max(len(name) for name, _ in commands)
     return "\n".join(
         [

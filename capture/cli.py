@@ -23,7 +23,7 @@ class Command(NamedTuple):
 
     name: str
     module: str  # has run(argv) -> exit code
-    description: str
+    description: str  # empty: told with another one
 
 
 COMMANDS = (
@@ -31,6 +31,10 @@ COMMANDS = (
         "explain", "dpcap.capture.explain_command", "show every stage of a filter, and why a packet matches"
     ),
     Command("shim", "dpcap.capture.shim_command", "print, install or remove the plugin for applications"),
+    Command(
+        "attach", "dpcap.capture.attach_command", "load the shim into a running application; detach undoes it"
+    ),
+    Command("detach", "dpcap.capture.detach_command", ""),
     Command("extcap", "dpcap.capture.extcap", "make the ports interfaces of Wireshark and tshark"),
 )
 
@@ -66,7 +70,7 @@ def _run(argv: Sequence[str]) -> int:
 
     arguments = options.parse(argv)
     if arguments.help:
-        print(options.help_text([(c.name, c.description) for c in COMMANDS]))
+        print(options.help_text([(c.name, c.description) for c in COMMANDS if c.description]))
     elif arguments.version:
         from dpcap.capture.version import report  # noqa: PLC0415
 

@@ -121,6 +121,21 @@ class Connection:
                 raise self._nonsense(reply)
             found.append(reply)
 
+    def park(self) -> int:
+        """Take every hook out of the application; returns the number of captures that it ended."""
+        return self._done(protocol.park(self._next_seq()))
+
+    def wake(self) -> None:
+        """Let a parked shim capture again."""
+        self._done(protocol.wake(self._next_seq()))
+
+    def _done(self, request: bytes) -> int:
+        self._send(request)
+        reply, _ = self._reply()
+        if not isinstance(reply, protocol.End):
+            raise self._nonsense(reply)
+        return reply.n
+
     def attach(self, request: AttachRequest, program: int) -> list[tuple[Ring, int]]:
         """Start the capture; program is a memfd from seal_program().
 

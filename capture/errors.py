@@ -85,6 +85,13 @@ class ToolError(DpcapError):
     meaning = "a program that dpcap needs is missing or failed (tcpdump prints the packets)"
 
 
+class InjectionError(DpcapError):
+    """The shim cannot be loaded into the running application."""
+
+    exit_code = 12
+    meaning = "the shim cannot be loaded into the running application (nothing was tried, or it runs on)"
+
+
 INTERNAL_EXIT_CODE = 70  # EX_SOFTWARE of sysexits.h
 
 ERRORS: tuple[type[DpcapError], ...] = (
@@ -99,6 +106,7 @@ ERRORS: tuple[type[DpcapError], ...] = (
     RefusedError,
     OutputError,
     ToolError,
+    InjectionError,
 )
 
 

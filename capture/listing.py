@@ -77,11 +77,16 @@ def _lines(entries: Sequence[Entry]) -> Iterator[str]:
         for port in entry.ports:
             number += 1
             facts = ", ".join(_facts(port))
-            yield f"{number}.{port.label}{f' [{facts}]' if facts else ''} {who} {entry.source}"
+            yield f"{number}.{port.label}{f' [{facts}]' if facts else ''} {who} {_source(entry)}"
         if entry.problem is not None:
             yield f"- {who}: {entry.problem}"
         elif not entry.ports:
             yield f"- {who}: no ports"
+
+
+def _source(entry: Entry) -> str:
+    parked = entry.info is not None and entry.info.parked
+    return f"{entry.source}, parked (dpcap attach wakes it)" if parked else f"{entry.source}"
 
 
 def _facts(port: Port) -> Iterator[str]:

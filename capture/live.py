@@ -44,12 +44,7 @@ def run(arguments: Arguments) -> int:
     options = file_options(arguments)
     # Before anything is touched: what cannot be compiled cannot be captured.
     program = compiled(lambda: filters.compile(text, optimize=not arguments.no_optimize))
-    application = choose_application(
-        discovery.applications(),
-        pid=arguments.pid,
-        file_prefix=arguments.file_prefix,
-        source=arguments.source,
-    )
+    application = _choose(arguments)
     with _connect(application, arguments, program) as connection, Stop() as stop:
         info = connection.hello()
         ports = choose_ports(connection.ports(), arguments.interfaces, application.who)
@@ -92,6 +87,24 @@ def run(arguments: Arguments) -> int:
             quiet=arguments.quiet,
         )
     return 0
+
+
+def _choose(arguments: Arguments) -> Application:
+    """Find the application; where that is asked for, put the shim into it."""
+    if not arguments.inject:
+        return choose_application(
+            discovery.applications(),
+            pid=arguments.pid,
+            file_prefix=arguments.file_prefix,
+            source=arguments.source,
+        )
+    from dpcap.capture import injection  # noqa: PLC0415 - rarely asked for
+
+    def say(line: str) -> None:
+        if not arguments.quiet:
+            print(f"dpcap: {line}", file=sys.stderr)
+
+    return injection.ready(arguments.pid, arguments.file_prefix, say)
 
 
 def _connect(application: Application, arguments: Arguments, tap: Filter) -> Shim | Uprobes:

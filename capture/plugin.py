@@ -29,6 +29,12 @@ def built() -> Path | None:
     return path if path.exists() else None
 
 
+def injector() -> Path | None:
+    """Return the program that loads the plugin into a running process; None where there is none."""
+    path = _NATIVE / "dpcap-inject"
+    return path if path.exists() else None
+
+
 def path() -> Path:
     """Return the plugin that came with this package. Raises DpcapError when there is none."""
     found = built()

@@ -39,6 +39,7 @@ class Info(NamedTuple):
     dpdk_version: str
     shim_version: str
     app_name: str
+    parked: bool = False  # no captures until it is woken
 
 
 class Port(NamedTuple):
@@ -71,9 +72,9 @@ class Ring(NamedTuple):
 
 
 class End(NamedTuple):
-    """The end of a list of PORT or RING messages."""
+    """The end of a list of PORT or RING messages, or of what was asked for."""
 
-    n: int
+    n: int  # messages before it, or captures that were ended
 
 
 class Error(NamedTuple):
@@ -93,7 +94,13 @@ def _text(field: Any) -> str:
 
 def _info(m: Any) -> Info:
     return Info(
-        m.pid, bool(m.primary), bool(m.jit), _text(m.dpdk_version), _text(m.shim_version), _text(m.app_name)
+        pid=m.pid,
+        primary=bool(m.primary),
+        jit=bool(m.jit),
+        dpdk_version=_text(m.dpdk_version),
+        shim_version=_text(m.shim_version),
+        app_name=_text(m.app_name),
+        parked=bool(m.parked),
     )
 
 
@@ -182,6 +189,16 @@ def hello(seq: int) -> bytes:
 def ports(seq: int) -> bytes:
     """Make the request that is answered by a Port each, then End."""
     return _header_only(lib.DPCAP_MSG_PORTS, seq)
+
+
+def park(seq: int) -> bytes:
+    """Make the request to take every hook out, answered by End."""
+    return _header_only(lib.DPCAP_MSG_PARK, seq)
+
+
+def wake(seq: int) -> bytes:
+    """Make the request that undoes park(), answered by End."""
+    return _header_only(lib.DPCAP_MSG_WAKE, seq)
 
 
 class AttachRequest(NamedTuple):

@@ -37,6 +37,33 @@ def choose_application(
     captured by: "shim" makes it one with a shim, "uprobe" leaves the shim out of account. Raises
     NoApplicationError, AccessError, AmbiguousApplicationError or NoShimError.
     """
+    wanted = _wanted(applications, pid, file_prefix)
+    capable = wanted if source == "uprobe" else [a for a in wanted if a.socket is not None]
+    if not capable and source is None:
+        capable = wanted
+    if capable:
+        return _only(capable)
+    raise _no_shim(wanted)
+
+
+def choose_running(
+    applications: Sequence[Application], *, pid: int | None = None, file_prefix: str | None = None
+) -> Application:
+    """Return the one application that is meant, with a shim or without. Raises as choose_application()."""
+    return _only(_wanted(applications, pid, file_prefix))
+
+
+def _only(applications: Sequence[Application]) -> Application:
+    if len(applications) > 1:
+        raise AmbiguousApplicationError(
+            f"several DPDK applications run, choose with --pid or --file-prefix: {_enumerate(applications)}"
+        )
+    return applications[0]
+
+
+def _wanted(
+    applications: Sequence[Application], pid: int | None, file_prefix: str | None
+) -> list[Application]:
     if not applications:
         raise no_application()
     wanted = [
@@ -51,16 +78,7 @@ def choose_application(
             if given is not None
         )
         raise NoApplicationError(f"no DPDK application with {asked} ({_enumerate(applications)})")
-    capable = wanted if source == "uprobe" else [a for a in wanted if a.socket is not None]
-    if not capable and source is None:
-        capable = wanted
-    if len(capable) == 1:
-        return capable[0]
-    if capable:
-        raise AmbiguousApplicationError(
-            f"several DPDK applications run, choose with --pid or --file-prefix: {_enumerate(capable)}"
-        )
-    raise _no_shim(wanted)
+    return wanted
 
 
 def no_application() -> DpcapError:
@@ -83,7 +101,7 @@ def no_shim_reason(application: Application) -> str:
             "its shim has no control socket: the application's messages say why "
             "(is its runtime directory writable?)"
         )
-    return f"no shim in it: {HOW_TO_LOAD}"
+    return f"no shim in it: 'dpcap attach' loads it now; or {HOW_TO_LOAD}"
 
 
 def _no_shim(applications: Sequence[Application]) -> DpcapError:

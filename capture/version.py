@@ -23,6 +23,7 @@ def report() -> str:
     machine = platform.machine()
     headers = plugin.dpdk_headers()
     shim = plugin.built()
+    injector = plugin.injector()
     rows: Sequence[tuple[str, str]] = (
         ("filters", libpcap.version()),
         ("JIT", machine if machine in _JIT_MACHINES else f"none for {machine}: filters are interpreted"),
@@ -37,6 +38,12 @@ def report() -> str:
             "for applications without the plugin, as root"
             if os.path.exists(program.path())
             else f"not built, as {program.NEEDS}",
+        ),
+        (
+            "injector",
+            str(injector)
+            if injector
+            else f"none for {machine}: applications have to be started with the plugin",
         ),
     )
     return "\n".join([f"dpcap {protocol.VERSION}", *(f"  {name:<8} {text}" for name, text in rows)])

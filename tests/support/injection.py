@@ -34,10 +34,10 @@ class Report(NamedTuple):
     text: str
 
 
-def inject(pid: int, library: Path | str, *options: str, run_in: Iterable[str] = (), **popen: int) -> Report:
+def inject(pid: int, library: Path | str, *options: str) -> Report:
     """Run the injector to its end."""
-    argv = [*run_in, str(INJECTOR), *options, str(pid), str(library)]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60, **popen)
+    argv = [str(INJECTOR), *options, str(pid), str(library)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
     rows = [line.split("\t") for line in done.stdout.splitlines()]
     return Report(
         done.returncode,
