@@ -92,6 +92,7 @@ class Row:
     tool_cpu: float  # CPUs
     baseline_mpps: float
     samples: list[float]
+    failed: int = 0  # rounds that were lost, because the application died or for another reason
 
 
 def tsc_hz() -> float:
@@ -102,9 +103,10 @@ def tsc_hz() -> float:
     ):
         with contextlib.suppress(OSError):
             return float(text.read_text()) * 1000
-    model = re.search(r"model name.*@ ([\d.]+)GHz", Path("/proc/cpuinfo").read_text())
-    if model:
-        return float(model[1]) * 1e9
+    # The kernel's delay loop counts the TSC, and two of its steps are a "bogomips".
+    bogomips = re.search(r"bogomips\s*: ([\d.]+)", Path("/proc/cpuinfo").read_text())
+    if bogomips:
+        return float(bogomips[1]) / 2 * 1e6
     raise SystemExit("capture: cannot tell the TSC's frequency on this machine")
 
 
@@ -150,11 +152,7 @@ class Tool:
 
     def cpu_ns(self) -> int:
         """Return the CPU time used so far."""
-        total = 0
-        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
-            with contextlib.suppress(OSError):
-                total += int((task / "schedstat").read_text().split()[0])
-        return total
+        return time.clock_gettime_ns((~self.process.pid << 3) | _CPUCLOCK_SCHED)
 
     def __enter__(self) -> Self:
         return self
@@ -211,6 +209,18 @@ class Dumpcap(Tool):
         return stored, self.number(r"received/dropped on interface '[^']*': \d+/(\d+)")
 
 
+# The CPU time of a process as a clock of clock_gettime(2): see clock_getcpuclockid(3).
+_CPUCLOCK_SCHED = 2
+
+
+def _schedstat_ns(task: Path) -> int:
+    """Return the CPU time of a thread, up to the last tick; 0 when it has ended."""
+    try:
+        return int((task / "schedstat").read_text().split()[0])
+    except OSError:
+        return 0
+
+
 class Application:
     """A forwarding testpmd and the thread that forwards."""
 
@@ -231,13 +241,17 @@ class Application:
             wait_until(self.app.sockets, "the control socket")
         tasks = Path(f"/proc/{self.app.pid}/task").iterdir()
         (self.task,) = [t for t in tasks if (t / "comm").read_text().strip() == "rte-worker-1"]
+        self._clock = (~self.app.pid << 3) | _CPUCLOCK_SCHED
 
     def close(self) -> None:
         """End it; it may have been killed by a tool."""
         self.app.kill()
 
     def _cpu_ns(self) -> int:
-        return int((self.task / "schedstat").read_text().split()[0])
+        # The kernel brings the clock of a process up to date when it is read, and a running
+        # thread's schedstat only with the next tick. The other threads sleep.
+        others = (t for t in self.task.parent.iterdir() if t != self.task)
+        return time.clock_gettime_ns(self._clock) - sum(_schedstat_ns(t) for t in others)
 
     def _reading(self) -> tuple[float, int]:
         before = self._cpu_ns()
@@ -249,6 +263,8 @@ class Application:
         ns, packets = self._reading()
         time.sleep(seconds)
         ns_after, packets_after = self._reading()
+        if packets_after == packets:
+            raise TestpmdError("the forwarding thread got no CPU time during a sample")
         return (ns_after - ns) / (packets_after - packets)
 
 
@@ -296,20 +312,26 @@ class Bench:
     def run(self, case: Case, tool: type[Tool], reads: int) -> Row:
         """Measure one case with one tool."""
         results: list[tuple[float, ...]] = []
+        failed = 0
         app = Application(self.pcap, case.load, self.pages, reads=reads)
         try:
-            while len(results) < self.args.rounds:
+            while len(results) < self.args.rounds and failed < self.args.rounds:
                 try:
                     results.append(self._round(app, case, tool))
-                except (OSError, TestpmdError):
-                    print(f"    {tool.name} killed the application at its end", flush=True)
+                except (OSError, TestpmdError) as error:
+                    failed += 1
+                    what = "the benchmark failed" if app.app.alive else "the application died"
+                    print(f"    {case.name}, {tool.name}: {what}: {error}", file=sys.stderr, flush=True)
                     app.close()
                     app = Application(self.pcap, case.load, self.pages, reads=reads)
         finally:
             app.close()
+        if not results:
+            raise SystemExit(f"capture: {case.name}, {tool.name}: none of {failed} rounds succeeded")
         samples, bases, stored, dropped, cpu = (list(column) for column in zip(*results, strict=True))
         row = self._row(case.name, tool.name, samples, bases)
         row.stored_per_s, row.dropped, row.tool_cpu = map(statistics.median, (stored, dropped, cpu))
+        row.failed = failed
         return row
 
     def _round(self, app: Application, case: Case, tool: type[Tool]) -> tuple[float, ...]:
@@ -339,14 +361,14 @@ class Bench:
                     yield self.run(case, tool, reads)
 
 
-HEADINGS = ("case", "tool", "baseline", "added", "loss", "stored/s", "dropped", "tool CPU")
+HEADINGS = ("case", "tool", "baseline", "added", "loss", "stored/s", "dropped", "tool CPU", "failed")
 
 
 def show(row: Row) -> None:
     """Print one line of the table."""
     print(
         f"{row.case:24}{row.tool:14}{row.baseline_mpps:9.1f} M{row.cycles:+9.1f} c{row.loss:9.1%}"
-        f"{row.stored_per_s / 1e6:9.3f} M{row.dropped:10.3%}{row.tool_cpu:9.2f}",
+        f"{row.stored_per_s / 1e6:9.3f} M{row.dropped:10.3%}{row.tool_cpu:9.2f}{row.failed:9}",
         flush=True,
     )
 
@@ -369,7 +391,7 @@ def main() -> None:
         pcap = args.pcap or folder / "mix.pcap"
         if not args.pcap:
             traffic.write_pcap(pcap, traffic.mix())
-        print("".join(f"{h:{w}}" for h, w in zip(HEADINGS, (24, 14, 12, 11, 9, 11, 10, 9), strict=True)))
+        print("".join(f"{h:{w}}" for h, w in zip(HEADINGS, (24, 14, 12, 11, 9, 11, 10, 11, 6), strict=True)))
         rows = []
         for row in Bench(args, pcap, pages, folder).rows():
             show(row)
