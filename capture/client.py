@@ -14,23 +14,25 @@ from dpcap.capture.errors import AccessError, DpcapError, NoShimError, RefusedEr
 from dpcap.capture.ring import SLACK_NS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from types import TracebackType
 
-    from dpcap.capture.protocol import AttachRequest, Info, Message, Port, Ring
+    from dpcap.capture.protocol import AttachRequest, Info, Message, Port, Queue, Ring
 
 # The shim answers within a millisecond unless the machine is overloaded.
 REPLY_TIMEOUT = 10.0  # seconds
 _MAX_FDS = 4  # a message carries at most one; more are closed at once
 
 
-def seal_program(code: bytes, rodata: bytes) -> int:
-    """Return a memfd with instructions and read-only tables that nobody can change any more."""
+def seal_forms(forms: Iterable[tuple[bytes, bytes]]) -> int:
+    """Return a memfd with the forms of a filter: instructions and tables. Nobody can change it any more."""
     fd = os.memfd_create("dpcap-program", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         with os.fdopen(os.dup(fd), "wb") as file:
-            file.write(code)
-            file.write(rodata)
+            for code, rodata in forms:
+                file.write(bytes(-file.tell() % protocol.FORM_ALIGNMENT))
+                file.write(code)
+                file.write(rodata)
         seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
     except BaseException:
@@ -136,8 +138,20 @@ class Connection:
             raise self._nonsense(reply)
         return reply.n
 
+    def stats(self) -> list[Queue]:
+        """Ask what each queue's hook has done so far."""
+        self._send(protocol.stats(self._next_seq()))
+        found: list[Queue] = []
+        while True:
+            reply, _ = self._reply()
+            if isinstance(reply, protocol.End):
+                return found
+            if not isinstance(reply, protocol.Queue):
+                raise self._nonsense(reply)
+            found.append(reply)
+
     def attach(self, request: AttachRequest, program: int) -> list[tuple[Ring, int]]:
-        """Start the capture; program is a memfd from seal_program().
+        """Start the capture; program is a memfd from seal_forms().
 
         Returns the rings with a memfd each, which the caller closes. Raises RefusedError with the shim's
         reason, for example the verifier's log.

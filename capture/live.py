@@ -11,20 +11,21 @@ from typing import TYPE_CHECKING
 from dpcap import filters
 from dpcap.capture import discovery, protocol
 from dpcap.capture.client import Connection as Shim
-from dpcap.capture.client import seal_program
+from dpcap.capture.client import seal_forms
 from dpcap.capture.errors import UsageError
 from dpcap.capture.expression import compiled, expression
 from dpcap.capture.file_options import file_options
 from dpcap.capture.pcapng import Interface, section
 from dpcap.capture.selection import choose_application, choose_ports
 from dpcap.capture.session import Session, Stop
+from dpcap.ubpf_host import isa
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dpcap.capture.arguments import Arguments
     from dpcap.capture.discovery import Application
-    from dpcap.capture.protocol import Info, Port
+    from dpcap.capture.protocol import Info, Port, Queue
     from dpcap.capture.session import Sink
     from dpcap.capture.sinks.file import FileSink
     from dpcap.capture.sinks.rotation import RotatingSink, Rotation
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from dpcap.capture.sinks.text import TextSink
     from dpcap.capture.uprobe.connection import Connection as Uprobes
     from dpcap.filters.filter import Filter
+    from dpcap.filters.forms import Form
 
     AnySink = FileSink | RotatingSink | TeeSink | TextSink
 
@@ -44,6 +46,7 @@ def run(arguments: Arguments) -> int:
     options = file_options(arguments)
     # Before anything is touched: what cannot be compiled cannot be captured.
     program = compiled(lambda: filters.compile(text, optimize=not arguments.no_optimize))
+    forms = _forms(program)
     application = _choose(arguments)
     with _connect(application, arguments, program) as connection, Stop() as stop:
         info = connection.hello()
@@ -55,8 +58,7 @@ def run(arguments: Arguments) -> int:
             snaplen=arguments.snaplen,
             directions=protocol.DIRECTIONS[arguments.direction],
             engine=protocol.ENGINES[arguments.engine],
-            n_insns=len(program.ebpf) // 8,
-            rodata_size=len(program.rodata),
+            forms=[(len(form.code) // isa.SLOT_SIZE, len(form.rodata)) for form in forms.values()],
         )
         start_ns = time.time_ns()
         sink = _open_sink(arguments, options.rotation, ports)
@@ -67,9 +69,10 @@ def run(arguments: Arguments) -> int:
             until_ns=start_ns + options.seconds * _SECOND if options.seconds else 0,
             slack_ns=connection.slack_ns,
         )
-        session.report = lambda: print(f"dpcap: {', '.join(_counters(session))}", file=sys.stderr)
+        session.report = lambda: _print_progress(session, list(forms))
+        session.keeps_queues = verbose = "-v" in arguments.printer_flags and arguments.write is not None
         try:
-            memory = seal_program(program.ebpf, program.rodata)
+            memory = seal_forms(forms.values())
             try:
                 session.attach(connection, request, memory)
             finally:
@@ -86,6 +89,8 @@ def run(arguments: Arguments) -> int:
             lambda: _statistics(session, start_ns),
             quiet=arguments.quiet,
         )
+        if verbose:
+            print("\n".join(_form_lines(session.queues, list(forms))), file=sys.stderr)
     return 0
 
 
@@ -116,6 +121,12 @@ def _connect(application: Application, arguments: Arguments, tap: Filter) -> Shi
     uprobes = Uprobes(application)
     uprobes.prepare(tap)
     return uprobes
+
+
+def _forms(program: Filter) -> dict[str, Form]:
+    """Return what the shim may choose from. At least one form passes the verifier."""
+    assert program.default_form in program.forms  # noqa: S101 - asking makes the plain one, if need be
+    return program.forms
 
 
 def _smaller(count: int | None, packets: int) -> int | None:
@@ -231,6 +242,27 @@ def _report(session: Session) -> None:
     if sys.stderr.isatty() and session.interrupted:
         lines.insert(0, "")  # behind the ^C
     print("\n".join(lines), file=sys.stderr)
+
+
+def _print_progress(session: Session, forms: Sequence[str]) -> None:
+    """Print how far a running capture is."""
+    lines = [f"dpcap: {', '.join(_counters(session))}", *_form_lines(session.ask_queues(), forms)]
+    print("\n".join(lines), file=sys.stderr)
+
+
+def _form_lines(queues: Sequence[Queue], forms: Sequence[str]) -> list[str]:
+    """Say which form of the filter each queue runs, and what the forms cost there."""
+    lines = []
+    for queue in queues:
+        if queue.best is None:
+            continue
+        costs = ", ".join(f"{forms[f.form]} {f.cycles:.1f}" for f in queue.forms if f.cycles)
+        direction = "In" if queue.direction == protocol.DIRECTION_IN else "Out"
+        lines.append(
+            f"dpcap: filter form {forms[queue.best.form]} on port{queue.port} {direction} queue {queue.queue}"
+            f" (cycles a packet: {costs or 'not measured yet'})"
+        )
+    return lines
 
 
 def _counters(session: Session) -> list[str]:

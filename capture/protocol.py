@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 VERSION: str = ffi.string(lib.DPCAP_VERSION).decode()  # of dpcap
 PROTO_VERSION: int = lib.DPCAP_PROTO_VERSION
 MAX_PORTS: int = lib.DPCAP_MAX_PORTS
+FORM_ALIGNMENT: int = lib.DPCAP_FORM_ALIGNMENT
 DIRECTION_IN: int = lib.DPCAP_DIRECTION_IN
 DIRECTION_OUT: int = lib.DPCAP_DIRECTION_OUT
 DIRECTIONS = {"in": DIRECTION_IN, "out": DIRECTION_OUT, "inout": DIRECTION_IN | DIRECTION_OUT}
 ENGINES: dict[str, int] = {"jit": lib.DPCAP_ENGINE_JIT, "interp": lib.DPCAP_ENGINE_INTERP}
 
 # The largest message; a longer one is cut by recv and then refused by its size field.
-MAX_MESSAGE = max(ffi.sizeof(f"struct dpcap_msg_{name}") for name in ("attach", "error", "port"))
+MAX_MESSAGE = max(ffi.sizeof(f"struct dpcap_msg_{name}") for name in ("attach", "error", "port", "queue"))
 
 
 class ProtocolError(Exception):
@@ -71,8 +72,27 @@ class Ring(NamedTuple):
     memfd_size: int
 
 
+class QueueForm(NamedTuple):
+    """What a queue knows of one form of the filter."""
+
+    form: int  # its place in the request
+    cycles: float  # TSC cycles a packet, a moving average; 0: not measured yet
+    bursts: int  # that it has run
+
+
+class Queue(NamedTuple):
+    """What one ring's hook has done so far."""
+
+    port: int
+    queue: int
+    direction: int
+    received: int  # packets that the hook saw
+    forms: list[QueueForm]  # that the verifier accepted; none: packets are run one by one
+    best: QueueForm | None  # the form that runs
+
+
 class End(NamedTuple):
-    """The end of a list of PORT or RING messages, or of what was asked for."""
+    """The end of a list of PORT, RING or QUEUE messages, or of what was asked for."""
 
     n: int  # messages before it, or captures that were ended
 
@@ -84,7 +104,9 @@ class Error(NamedTuple):
     text: str  # one line, then where it helps a log
 
 
-Message = Info | Port | Ring | End | Error
+Message = Info | Port | Ring | Queue | End | Error
+
+_CYCLE = 256  # struct dpcap_queue_form.cycles counts fractions
 
 
 def _text(field: Any) -> str:
@@ -122,6 +144,13 @@ def _ring(m: Any) -> Ring:
     return Ring(m.port, m.queue, m.direction, m.interface_id, m.memfd_size)
 
 
+def _queue(m: Any) -> Queue:
+    if m.n_forms > lib.DPCAP_MAX_FORMS or m.best >= max(1, m.n_forms):
+        raise ProtocolError(f"a queue with form {m.best} of {m.n_forms}")
+    forms = [QueueForm(f.form, f.cycles / _CYCLE, f.bursts) for f in m.forms[0 : m.n_forms]]
+    return Queue(m.port, m.queue, m.direction, m.received, forms, forms[m.best] if forms else None)
+
+
 def _end(m: Any) -> End:
     return End(m.count)
 
@@ -134,6 +163,7 @@ _REPLIES: dict[int, tuple[str, Callable[[Any], Message]]] = {
     lib.DPCAP_MSG_INFO: ("struct dpcap_msg_info", _info),
     lib.DPCAP_MSG_PORT: ("struct dpcap_msg_port", _port),
     lib.DPCAP_MSG_RING: ("struct dpcap_msg_ring", _ring),
+    lib.DPCAP_MSG_QUEUE: ("struct dpcap_msg_queue", _queue),
     lib.DPCAP_MSG_END: ("struct dpcap_msg_end", _end),
     lib.DPCAP_MSG_ERROR: ("struct dpcap_msg_error", _error),
 }
@@ -201,15 +231,19 @@ def wake(seq: int) -> bytes:
     return _header_only(lib.DPCAP_MSG_WAKE, seq)
 
 
+def stats(seq: int) -> bytes:
+    """Make the request that is answered by a Queue for each ring, then End."""
+    return _header_only(lib.DPCAP_MSG_STATS, seq)
+
+
 class AttachRequest(NamedTuple):
-    """What to capture. The program travels beside it, in a memfd."""
+    """What to capture. The programs travel beside it, in a memfd."""
 
     ports: Sequence[tuple[int, int]]  # port id and pcapng interface id of each, at most MAX_PORTS
     snaplen: int  # bytes kept of a packet, 1..262144
     directions: int  # DIRECTION_IN | DIRECTION_OUT
     engine: int  # a value of ENGINES
-    n_insns: int  # eBPF instructions of 8 bytes
-    rodata_size: int  # bytes of read-only tables after them
+    forms: Sequence[tuple[int, int]]  # of each program: eBPF instructions, and bytes of tables after them
     ring_size: int = 0  # bytes of data for each ring; 0: the shim's default
     flags: int = lib.DPCAP_ATTACH_WHOLE  # a compiled expression accepts the whole packet or nothing
 
@@ -221,8 +255,10 @@ def attach(seq: int, request: AttachRequest) -> bytes:
     message.snaplen = request.snaplen
     message.directions = request.directions
     message.engine = request.engine
-    message.n_insns = request.n_insns
-    message.rodata_size = request.rodata_size
+    message.n_forms = len(request.forms)
+    for form, (n_insns, rodata_size) in zip(message.forms, request.forms, strict=False):
+        form.n_insns = n_insns
+        form.rodata_size = rodata_size
     message.ring_size = request.ring_size
     message.n_ports = len(request.ports)
     for slot, (port, interface_id) in zip(message.ports, request.ports, strict=False):

@@ -12,6 +12,7 @@ rings are looked at every millisecond, in C, which takes a few microseconds, and
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from dpcap.capture.protocol import AttachRequest, Ring
+    from dpcap.capture.protocol import AttachRequest, Queue, Ring
 
 _NAP_NS = 1_000_000  # between two looks at the rings
 _NAPS = 20  # between two looks at the sockets
@@ -73,6 +74,9 @@ class Source(Protocol):
 
     def next_ring(self) -> tuple[Ring, int] | None:
         """Take a ring that appeared, if any; raises EOFError when the application is gone."""
+
+    def stats(self) -> list[Queue]:
+        """Tell what the hooks of the queues have done; nothing where there are none."""
 
     def fileno(self) -> int:
         """Return the descriptor to poll: readable when next_ring() may have something to say."""
@@ -158,6 +162,8 @@ class Session:
         self._is_late = False  # everything before until_ns is written
         self.captured = 0
         self.ended: list[str] = []  # applications that went away
+        self.keeps_queues = False  # ask the applications for queues before the end
+        self.queues: list[Queue] = []
 
     def attach(self, connection: Source, request: AttachRequest, program: int) -> None:
         """Start to capture from an application; the session owns the connection from now on."""
@@ -253,6 +259,8 @@ class Session:
 
     def _finish(self) -> None:
         """Drain what was captured before the hooks went."""
+        if self.keeps_queues:
+            self.queues = self.ask_queues()
         self._disconnect()
         deadline = time.monotonic() + _DETACH_PATIENCE
         while not self._has_enough() and not self._drain.done():
@@ -265,6 +273,15 @@ class Session:
                 self._wait_writable()
             elif result.stop == ring.IDLE:
                 self._drain.wait(_NAP_NS, 1)
+
+    def ask_queues(self) -> list[Queue]:
+        """Ask the applications what their hooks have done; those that do not answer are left out."""
+        found: list[Queue] = []
+        for connection in list(self._connections.values()):
+            with contextlib.suppress(DpcapError):
+                found += connection.stats()
+            self._listen(connection)  # for what came along with the reply
+        return sorted(found, key=lambda queue: (queue.port, queue.queue, queue.direction))
 
     @property
     def interrupted(self) -> bool:
@@ -293,7 +310,8 @@ class Session:
         for r in self._counters():
             s = found.get(r.interface_id, Statistics(start_ns, end_ns, 0, 0, 0, 0))
             found[r.interface_id] = s._replace(
-                received=s.received + r.received,
+                # An application that was killed had no time to tell the last packets it saw.
+                received=s.received + max(r.received, r.accepted),
                 accepted=s.accepted + r.accepted,
                 dropped=s.dropped + r.dropped,
                 delivered=s.delivered + r.packets,

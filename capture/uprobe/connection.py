@@ -139,6 +139,10 @@ class Connection:
             app_name=self._application.name,
         )
 
+    def stats(self) -> list[protocol.Queue]:
+        """Tell nothing: there is no hook that would choose among the forms of a filter."""
+        return []
+
     def ports(self) -> list[protocol.Port]:
         """List the application's ports: those that its telemetry tells, and those that run."""
         live = {port.port: port for port in self._live_ports()}

@@ -95,12 +95,28 @@ put_packet(struct sink *sink, const struct rte_mbuf *m, const struct frame *fram
 	dpcap_epb_put(sink->ring, &epb, frame->data);
 }
 
+/* Tell the chooser what a burst costs; it says what to run next. */
+static __attribute__((noinline)) uint64_t
+measured_burst(struct sink *sink, struct rte_mbuf *const *pkts, uint16_t n)
+{
+	const uint64_t start = dpcap_clock_ticks(&hooks_clock);
+	const uint64_t matched = sink->burst((void *const *)pkts, n, sink->meta);
+	const uint64_t cycles = dpcap_clock_ticks(&hooks_clock) - start;
+
+	sink->burst = sink->bursts[chooser_step(&sink->chooser, cycles, n, &sink->bursts_left)];
+	return matched;
+}
+
 /* Up to DPCAP_VM_MAX_BURST packets whose bytes lie in the mbufs as they are on the wire. */
 static __rte_always_inline void
 plain_burst(struct sink *sink, struct rte_mbuf *const *pkts, uint16_t n, bool rx)
 {
-	uint64_t matched = sink->burst((void *const *)pkts, n, sink->meta);
-	uint64_t ts_ns;
+	uint64_t matched, ts_ns;
+
+	if (__builtin_expect(--sink->bursts_left != 0, 1))
+		matched = sink->burst((void *const *)pkts, n, sink->meta);
+	else
+		matched = measured_burst(sink, pkts, n);
 
 	if (__builtin_expect(matched == 0, 1))
 		return;
@@ -140,13 +156,23 @@ mixed_burst(struct sink *sink, struct queue_ctx *ctx, struct rte_mbuf *const *pk
 		dpcap_ring_publish(sink->ring);
 }
 
+/* The control thread tells the reader: the line of the ring's header would be one more
+ * to wait for in every burst. */
+static __rte_always_inline void
+count_received(struct sink *sink, uint32_t n)
+{
+	const uint64_t received = atomic_load_explicit(&sink->received, memory_order_relaxed);
+
+	atomic_store_explicit(&sink->received, received + n, memory_order_relaxed);
+}
+
 static __rte_always_inline void
 run_sink(struct sink *sink, struct queue_ctx *ctx, struct rte_mbuf *const *pkts, uint16_t n, bool rx)
 {
 	const uint64_t tag_flags = rx ? FRAME_RX_TAGS : FRAME_TX_TAGS;
 	uint16_t chunk;
 
-	dpcap_ring_received(sink->ring, n);
+	count_received(sink, n);
 	for (; n > 0; pkts += chunk, n -= chunk) {
 		chunk = n < DPCAP_VM_MAX_BURST ? n : DPCAP_VM_MAX_BURST;
 		if (sink->burst != NULL && frame_all_plain(pkts, chunk, tag_flags))
@@ -158,29 +184,27 @@ run_sink(struct sink *sink, struct queue_ctx *ctx, struct rte_mbuf *const *pkts,
 
 /* Packets that a hook had to let pass: nobody knows what the filter would have said. */
 static __attribute__((noinline, cold)) void
-account_missed(struct queue_ctx *ctx, const struct hook_set *set)
+account_missed(struct queue_ctx *ctx, struct sink *sink)
 {
 	uint32_t missed = atomic_exchange_explicit(&ctx->missed, 0, memory_order_relaxed);
-	uint32_t i;
 
-	for (i = 0; i < set->n; i++) {
-		dpcap_ring_received(set->sinks[i]->ring, missed);
-		dpcap_ring_lost(set->sinks[i]->ring, missed);
+	for (; sink != NULL; sink = queue_next(&sink->next)) {
+		count_received(sink, missed);
+		dpcap_ring_lost(sink->ring, missed);
 	}
 }
 
 static __rte_always_inline void
 run_queue(struct queue_ctx *ctx, struct rte_mbuf *const *pkts, uint16_t n, bool rx)
 {
-	const struct hook_set *set = queue_enter(ctx, n, rx);
-	uint32_t i;
+	struct sink *sink = queue_enter(ctx, n, rx);
 
-	if (set == NULL)
+	if (sink == NULL)
 		return;
 	if (__builtin_expect(atomic_load_explicit(&ctx->missed, memory_order_relaxed) != 0, 0))
-		account_missed(ctx, set);
-	for (i = 0; i < set->n; i++)
-		run_sink(set->sinks[i], ctx, pkts, n, rx);
+		account_missed(ctx, sink);
+	for (; sink != NULL; sink = queue_next(&sink->next))
+		run_sink(sink, ctx, pkts, n, rx);
 	queue_leave(ctx);
 }
 

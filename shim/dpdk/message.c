@@ -17,6 +17,7 @@ static const struct {
 	{ DPCAP_MSG_ATTACH, 1, sizeof(struct dpcap_msg_attach) },
 	{ DPCAP_MSG_PARK, 0, sizeof(struct dpcap_msg_hdr) },
 	{ DPCAP_MSG_WAKE, 0, sizeof(struct dpcap_msg_hdr) },
+	{ DPCAP_MSG_STATS, 0, sizeof(struct dpcap_msg_hdr) },
 };
 
 static const char *
@@ -36,10 +37,31 @@ check_attach_ports(const struct dpcap_msg_attach *attach)
 	return NULL;
 }
 
+static const char *
+check_attach_forms(const struct dpcap_msg_attach *attach)
+{
+	uint64_t rodata_size = 0;
+
+	if (attach->n_forms == 0 || attach->n_forms > DPCAP_MAX_FORMS)
+		return "attach: n_forms is not in 1..8";
+	if (attach->n_forms > 1 && !(attach->flags & DPCAP_ATTACH_WHOLE))
+		return "attach: several forms whose results are lengths";
+	for (uint32_t i = 0; i < attach->n_forms; i++) {
+		if (attach->forms[i].n_insns == 0 || attach->forms[i].n_insns > DPCAP_VM_MAX_INSNS)
+			return "attach: a program does not have 1..65536 instructions";
+		rodata_size += attach->forms[i].rodata_size;
+	}
+	if (rodata_size > DPCAP_MAX_RODATA)
+		return "attach: more than 16 MiB of read-only tables";
+	return NULL;
+}
+
 /* Returns NULL, or what is wrong. */
 static const char *
 check_attach(const struct dpcap_msg_attach *attach)
 {
+	const char *why;
+
 	if (attach->flags & ~(uint32_t)DPCAP_ATTACH_WHOLE)
 		return "attach: unknown flags";
 	if (attach->snaplen == 0 || attach->snaplen > DPCAP_SNAPLEN_MAX)
@@ -49,15 +71,10 @@ check_attach(const struct dpcap_msg_attach *attach)
 		return "attach: directions is none of in, out and both";
 	if (attach->engine != DPCAP_ENGINE_JIT && attach->engine != DPCAP_ENGINE_INTERP)
 		return "attach: unknown engine";
-	if (attach->n_insns == 0 || attach->n_insns > DPCAP_VM_MAX_INSNS)
-		return "attach: the program does not have 1..65536 instructions";
-	if (attach->rodata_size > DPCAP_MAX_RODATA)
-		return "attach: more than 16 MiB of read-only tables";
 	if (attach->ring_size > DPCAP_MAX_RING_SIZE)
 		return "attach: more than 256 MiB a ring";
-	if (attach->reserved != 0)
-		return "attach: a reserved field is not 0";
-	return check_attach_ports(attach);
+	why = check_attach_forms(attach);
+	return why != NULL ? why : check_attach_ports(attach);
 }
 
 int
@@ -77,7 +94,7 @@ dpcap_message_parse(const void *datagram, size_t size, unsigned int n_fds,
 		return -EPROTO;
 	request->type = hdr.type;
 	request->seq = hdr.seq;
-	*why = "this shim speaks version 1 of the protocol: use the dpcap that came with it";
+	*why = "this shim speaks version 2 of the protocol: use the dpcap that came with it";
 	if (hdr.version != DPCAP_PROTO_VERSION)
 		return -EPROTO;
 	*why = "the size in the header is not that of the message";

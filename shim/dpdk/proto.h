@@ -15,8 +15,11 @@
  *     | -- PORTS ------------------------> |
  *     | <--------------- PORT, one each -- |
  *     | <-------------------------- END -- |
- *     | -- ATTACH + memfd of program ----> |
+ *     | -- ATTACH + memfd of programs ---> |
  *     | <---- RING + memfd, one a queue -- |    later: RING for a queue that appears
+ *     | <-------------------------- END -- |
+ *     | -- STATS ------------------------> |    at any time
+ *     | <-------------- QUEUE, one each -- |
  *     | <-------------------------- END -- |
  *     | -- close ------------------------> |    hooks out
  *
@@ -28,8 +31,12 @@
  * makes no sense (EPROTO, EMSGSIZE) the shim closes the connection; after any other
  * the session goes on. One session attaches once.
  *
- * The memfd of a program holds n_insns instructions of 8 bytes, then rodata_size
- * bytes of read-only tables. Reserved fields are 0.
+ * A filter comes in one or more forms: programs that give the same answers by other
+ * means. Each queue runs the one that is cheapest on its packets (chooser.h), the first
+ * one for preference. The memfd holds one form after the other, each n_insns instructions
+ * of 8 bytes, then rodata_size bytes of read-only tables; each starts at a multiple of
+ * DPCAP_FORM_ALIGNMENT bytes. A form that the verifier refuses is left out, unless none
+ * remains. Reserved fields are 0.
  *
  * A port that is closed closes its rings (dpcap_ring_shm.closed); a device that
  * takes its id later gets new ones, announced by RING with sequence number 0.
@@ -40,13 +47,15 @@
 #include <stdint.h>
 
 #define DPCAP_PROTO_MAGIC 0x70616364 /* "dcap" in memory */
-#define DPCAP_PROTO_VERSION 1
+#define DPCAP_PROTO_VERSION 2
 #define DPCAP_MAX_PORTS 32
+#define DPCAP_MAX_FORMS 8
+#define DPCAP_FORM_ALIGNMENT 8
 #define DPCAP_NAME_SIZE 64
 #define DPCAP_ERROR_SIZE 4096
 
 /* Limits of one session. */
-#define DPCAP_MAX_RODATA 16777216      /* bytes: 16 MiB */
+#define DPCAP_MAX_RODATA 16777216      /* bytes, of all forms: 16 MiB */
 #define DPCAP_MAX_RING_SIZE 268435456 /* bytes of data of one ring: 256 MiB */
 
 enum dpcap_msg_type {
@@ -59,7 +68,9 @@ enum dpcap_msg_type {
 	DPCAP_MSG_END = 7,
 	DPCAP_MSG_ERROR = 8,
 	DPCAP_MSG_PARK = 9,
-	DPCAP_MSG_WAKE = 10
+	DPCAP_MSG_WAKE = 10,
+	DPCAP_MSG_STATS = 11,
+	DPCAP_MSG_QUEUE = 12
 };
 
 /* Starts every message. */
@@ -111,11 +122,16 @@ struct dpcap_attach_port {
 	uint32_t interface_id; /* pcapng interface id for this port's packets */
 };
 
+struct dpcap_attach_form {
+	uint32_t n_insns;
+	uint32_t rodata_size; /* bytes */
+};
+
 /*
  * A program's result is the number of bytes to keep of the packet, 0 for none. With
  * this flag every result but 0 means snaplen bytes, as all compiled expressions
  * return: only then can the hook run the program's burst entry, which tells no more
- * than yes or no.
+ * than yes or no, and only then may there be several forms.
  */
 #define DPCAP_ATTACH_WHOLE 1
 
@@ -125,11 +141,10 @@ struct dpcap_msg_attach {
 	uint32_t snaplen;    /* bytes kept of a packet, 1..262144 */
 	uint32_t directions; /* DPCAP_DIRECTION_* or'ed */
 	uint32_t engine;     /* DPCAP_ENGINE_* */
-	uint32_t n_insns;
-	uint32_t rodata_size;
+	uint32_t n_forms;
 	uint32_t n_ports;
-	uint32_t reserved;
 	uint64_t ring_size; /* bytes of data for each ring, rounded up; 0: default */
+	struct dpcap_attach_form forms[DPCAP_MAX_FORMS];
 	struct dpcap_attach_port ports[DPCAP_MAX_PORTS];
 };
 
@@ -143,9 +158,27 @@ struct dpcap_msg_ring {
 	uint64_t memfd_size;
 };
 
+/* What a queue knows of a form. */
+struct dpcap_queue_form {
+	uint32_t form;	 /* its place in the ATTACH request */
+	uint32_t cycles; /* a packet, in 1/256 TSC cycles: a moving average; 0: not measured yet */
+	uint64_t bursts; /* that it has run */
+};
+
+struct dpcap_msg_queue {
+	struct dpcap_msg_hdr hdr;
+	uint16_t port;
+	uint16_t queue;
+	uint32_t direction;
+	uint64_t received; /* packets the hook saw */
+	uint32_t best;	   /* index in forms of the one that runs, but for tries */
+	uint32_t n_forms;  /* that the verifier accepted; 0: packets are run one by one */
+	struct dpcap_queue_form forms[DPCAP_MAX_FORMS];
+};
+
 struct dpcap_msg_end {
 	struct dpcap_msg_hdr hdr;
-	uint32_t count; /* PORT or RING messages that went before, or captures that were ended */
+	uint32_t count; /* PORT, RING or QUEUE messages that went before, or captures that were ended */
 	uint32_t reserved;
 };
 

@@ -75,59 +75,25 @@ queue_first(void)
 	return atomic_load_explicit(&contexts, memory_order_relaxed);
 }
 
-/* Replace the set; the old one goes when no lcore uses it. */
-static void
-publish(struct queue_ctx *ctx, struct hook_set *set)
-{
-	struct hook_set *old = atomic_load_explicit(&ctx->set, memory_order_relaxed);
-
-	atomic_store_explicit(&ctx->set, set, memory_order_release);
-	if (old != NULL)
-		queue_retire(ctx, free, old);
-}
-
-int
+void
 queue_add(struct queue_ctx *ctx, struct sink *sink)
 {
-	const struct hook_set *old = atomic_load_explicit(&ctx->set, memory_order_relaxed);
-	uint32_t n = old == NULL ? 0 : old->n;
-	struct hook_set *set = malloc(sizeof(*set) + (n + 1) * sizeof(set->sinks[0]));
+	struct sink *first = atomic_load_explicit(&ctx->sinks, memory_order_relaxed);
 
-	if (set == NULL)
-		return -ENOMEM;
-	if (n > 0)
-		memcpy(set->sinks, old->sinks, n * sizeof(set->sinks[0]));
-	set->sinks[n] = sink;
-	set->n = n + 1;
-	publish(ctx, set);
-	return 0;
+	atomic_store_explicit(&sink->next, first, memory_order_relaxed);
+	atomic_store_explicit(&ctx->sinks, sink, memory_order_release);
 }
 
 void
 queue_remove(struct queue_ctx *ctx, struct sink *sink)
 {
-	struct hook_set *old = atomic_load_explicit(&ctx->set, memory_order_relaxed);
-	struct hook_set *set = NULL;
-	uint32_t i, n = 0;
+	struct sink *next = atomic_load_explicit(&sink->next, memory_order_relaxed);
+	struct sink *_Atomic *link = &ctx->sinks, *at;
 
-	if (old == NULL)
-		return; /* emptied by the failure below */
-	if (old->n > 1) {
-		set = malloc(sizeof(*set) + (old->n - 1) * sizeof(set->sinks[0]));
-		if (set == NULL) {
-			/* Taking a sink out may not fail: everybody else on this queue
-			 * loses it too, rather than the hook use freed memory. */
-			fprintf(stderr, "dpcap: out of memory: captures of port %u queue %u end\n",
-				ctx->port, ctx->queue);
-			publish(ctx, NULL);
-			return;
-		}
-		for (i = 0; i < old->n; i++)
-			if (old->sinks[i] != sink)
-				set->sinks[n++] = old->sinks[i];
-		set->n = n;
-	}
-	publish(ctx, set);
+	while ((at = atomic_load_explicit(link, memory_order_relaxed)) != NULL && at != sink)
+		link = &at->next;
+	if (at == sink)
+		atomic_store_explicit(link, next, memory_order_release);
 }
 
 void
@@ -189,5 +155,5 @@ queue_abandon_after_fork(void)
 	struct queue_ctx *ctx;
 
 	for (ctx = atomic_load_explicit(&contexts, memory_order_acquire); ctx != NULL; ctx = ctx->next)
-		atomic_store_explicit(&ctx->set, NULL, memory_order_relaxed);
+		atomic_store_explicit(&ctx->sinks, NULL, memory_order_relaxed);
 }

@@ -1,23 +1,29 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What a hook finds when it runs: one context for each (port, queue, direction),
- * never freed, with the set of sessions that look at this queue behind one pointer.
+ * never freed, with a list of what the sessions that look at this queue take from it.
  *
- *   rte_eth callback ──► struct queue_ctx ──set──► struct hook_set ──► struct sink
- *                        for ever                  immutable           one session's view
+ *   rte_eth callback ──► struct queue_ctx ──► struct sink ──► struct sink ──► NULL
+ *                        for ever             one session's   another's
  *
  * It is RCU with a reader that is an lcore and must not pay for a fence:
  *
  *   lcore                                   control thread
- *     in_use++ (odd: inside)                  set = the new set
- *     read set, use what it points to         membarrier(): every running lcore has
+ *     in_use++ (odd: inside)                  take the sink out of the list
+ *     walk the list, use the sinks            membarrier(): every running lcore has
  *     in_use++ (even: outside)                  executed a full barrier after the store
  *                                             read in_use: even, or later different:
- *                                               nobody uses the old set; free it
+ *                                               nobody uses the sink; free it
  *
  * Whoever entered before the barrier has its odd count visible after it; whoever
- * enters afterwards sees the new set. A lcore that is preempted inside keeps the old
- * set alive for as long as that takes: no sleep stands in for a grace period.
+ * enters afterwards does not meet the sink. A lcore that is preempted inside keeps it
+ * alive for as long as that takes: no sleep stands in for a grace period. A sink that
+ * was taken out keeps its place in the list, so that who stands on it gets further.
+ *
+ * An application works through more memory between two bursts than the first-level
+ * cache holds: each line that a hook needs has to come back, and each pointer on the way
+ * to it is waited for. So what a burst without a match needs is the first line of the
+ * context and the first line of the sink.
  */
 #ifndef DPCAP_QUEUE_H
 #define DPCAP_QUEUE_H
@@ -26,6 +32,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "chooser.h"
 #include "dpcap_vm.h"
 #include "ring.h"
 
@@ -34,28 +41,31 @@ struct rte_eth_rxtx_callback;
 
 /* What one session takes from one queue. */
 struct sink {
-	dpcap_vm_burst_fn burst; /* NULL: packets are run one by one */
-	dpcap_vm_fn jit;	 /* NULL: interpreter */
+	_Alignas(64) dpcap_vm_burst_fn burst; /* the form that runs; NULL: packets are run one by one */
+	uint64_t meta;			      /* r4 of the program */
+	struct sink *_Atomic next;	      /* of the queue */
+	_Atomic uint64_t received;	      /* packets */
+	uint32_t bursts_left;		      /* until the chooser is asked */
+
+	/* For packets that match, or have to be run one by one. */
+	_Alignas(64) struct dpcap_ring_writer *ring;
+	dpcap_vm_fn jit; /* NULL: interpreter */
 	const struct dpcap_vm_prog *prog;
-	struct dpcap_ring_writer *ring;
-	uint64_t meta;	      /* r4 of the program */
+	const dpcap_vm_burst_fn *bursts; /* by the chooser's numbers */
 	_Atomic uint64_t mac; /* of the port, first octet lowest; 0: not known */
 	bool whole;	      /* a result other than 0 keeps snaplen bytes */
+	struct chooser chooser;
 
 	/* Of the control thread. */
 	struct queue_ctx *ctx;
 	struct program *program; /* one reference to it */
 	bool live;		 /* the queue's lcore sees it */
-	struct sink *next;	 /* of the session */
-};
-
-struct hook_set {
-	uint32_t n;
-	struct sink *sinks[];
+	uint64_t shown;		 /* of received: what the ring's header says */
+	struct sink *sibling;	 /* the next one of the session */
 };
 
 struct queue_ctx {
-	_Alignas(64) struct hook_set *_Atomic set; /* NULL: nobody looks */
+	_Alignas(64) struct sink *_Atomic sinks; /* NULL: nobody looks */
 	_Atomic uint64_t in_use;		   /* written by lcores alone; odd: one is inside */
 	_Atomic uint32_t missed; /* packets of threads that did not get in; not yet accounted */
 	uint8_t *scratch; /* QUEUE_SCRATCH_SIZE bytes, for the lcore inside */
@@ -80,8 +90,8 @@ struct queue_ctx *queue_ctx_get(uint16_t port, uint16_t queue, uint32_t directio
 /* All contexts, linked by next. */
 struct queue_ctx *queue_first(void);
 
-/* Publish the context's set with the sink added (0 or -ENOMEM) or taken out. */
-int queue_add(struct queue_ctx *ctx, struct sink *sink);
+/* Show the sink to the lcores, or no more. */
+void queue_add(struct queue_ctx *ctx, struct sink *sink);
 void queue_remove(struct queue_ctx *ctx, struct sink *sink);
 
 /*
@@ -152,25 +162,32 @@ queue_leave(struct queue_ctx *ctx)
 	atomic_store_explicit(&ctx->in_use, count + 1, memory_order_release);
 }
 
+/* The next one to use, until queue_leave(); NULL: that was the last. */
+static inline struct sink *
+queue_next(struct sink *const _Atomic *link)
+{
+	return atomic_load_explicit(link, memory_order_acquire);
+}
+
 /*
- * The lcore's side, for a burst of n packets. Returns the set to use until
+ * The lcore's side, for a burst of n packets. Returns the first sink to use until
  * queue_leave(), or NULL; then nothing was entered.
  */
-static inline struct hook_set *
+static inline struct sink *
 queue_enter(struct queue_ctx *ctx, uint16_t n, bool rx)
 {
-	struct hook_set *set;
+	struct sink *sink;
 
-	if (atomic_load_explicit(&ctx->set, memory_order_relaxed) == NULL)
+	if (atomic_load_explicit(&ctx->sinks, memory_order_relaxed) == NULL)
 		return NULL;
 	if (__builtin_expect(!(rx ? queue_lock_rx(ctx) : queue_lock_tx(ctx)), 0)) {
 		atomic_fetch_add_explicit(&ctx->missed, n, memory_order_relaxed);
 		return NULL;
 	}
-	set = atomic_load_explicit(&ctx->set, memory_order_acquire);
-	if (__builtin_expect(set == NULL, 0))
+	sink = queue_next(&ctx->sinks);
+	if (__builtin_expect(sink == NULL, 0))
 		queue_leave(ctx);
-	return set;
+	return sink;
 }
 
 #endif /* DPCAP_QUEUE_H */

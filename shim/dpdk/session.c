@@ -134,12 +134,23 @@ handle_ports(struct session *s, uint32_t seq)
 
 /* ---- Sinks ------------------------------------------------------------------ */
 
+/* Tell the reader how many packets the hook has seen. */
+static void
+show_received(struct sink *sink)
+{
+	const uint64_t received = atomic_load_explicit(&sink->received, memory_order_relaxed);
+
+	dpcap_ring_received(sink->ring, received - sink->shown);
+	sink->shown = received;
+}
+
 /* No lcore knows the sink any more. */
 static void
 release_sink(void *object)
 {
 	struct sink *sink = object;
 
+	show_received(sink);
 	dpcap_ring_close(sink->ring);
 	dpcap_ring_destroy(sink->ring);
 	program_put(sink->program);
@@ -164,10 +175,10 @@ remove_port_sinks(struct session *s, uint16_t port)
 		struct sink *sink = *link;
 
 		if (sink->ctx->port == port) {
-			*link = sink->next;
+			*link = sink->sibling;
 			remove_sink(s, sink);
 		} else {
-			link = &sink->next;
+			link = &sink->sibling;
 		}
 	}
 }
@@ -207,9 +218,11 @@ add_sink(struct session *s, const struct dpcap_attach_port *port, struct queue_c
 	if (sink == NULL)
 		return -ENOMEM;
 	*sink = (struct sink){
-		.burst = s->program->burst,
+		.burst = s->program->bursts[0],
+		.bursts = s->program->bursts,
+		.bursts_left = 1,
 		.jit = s->program->jit,
-		.prog = s->program->vm,
+		.prog = s->program->vm[0],
 		.ring = dpcap_ring_create(&params),
 		.meta = (uint64_t)ctx->port << DPCAP_VM_META_PORT_SHIFT |
 			(uint64_t)ctx->queue << DPCAP_VM_META_QUEUE_SHIFT | ctx->direction,
@@ -218,6 +231,7 @@ add_sink(struct session *s, const struct dpcap_attach_port *port, struct queue_c
 		.ctx = ctx,
 		.program = program_get(s->program),
 	};
+	chooser_init(&sink->chooser, s->program->n_forms, ctx->port * 31u + ctx->queue * 7u + ctx->direction);
 	if (sink->ring == NULL) {
 		err = -errno;
 		goto fail;
@@ -226,7 +240,7 @@ add_sink(struct session *s, const struct dpcap_attach_port *port, struct queue_c
 	if (err != 0)
 		goto fail;
 	s->ring_memory += dpcap_ring_memfd_size(sink->ring);
-	sink->next = s->sinks;
+	sink->sibling = s->sinks;
 	s->sinks = sink;
 	return 0;
 fail:
@@ -239,19 +253,16 @@ fail:
 /*
  * Start to capture with every sink that waits for it. A ring takes a millisecond to
  * make: started one by one, the first queue would fill a short capture alone, all
- * packets inbound. Returns 0 or a negative errno.
+ * packets inbound.
  */
-static int
+static void
 go_live(struct session *s)
 {
-	for (struct sink *sink = s->sinks; sink != NULL; sink = sink->next) {
-		int err = sink->live ? 0 : queue_add(sink->ctx, sink);
-
-		if (err != 0)
-			return err;
+	for (struct sink *sink = s->sinks; sink != NULL; sink = sink->sibling) {
+		if (!sink->live)
+			queue_add(sink->ctx, sink);
 		sink->live = true;
 	}
-	return 0;
 }
 
 /* ---- Following ports -------------------------------------------------------- */
@@ -280,7 +291,7 @@ static int
 follow_ports(struct session *s, uint32_t seq)
 {
 	static const uint32_t directions[] = { DPCAP_DIRECTION_IN, DPCAP_DIRECTION_OUT };
-	int total = 0, err;
+	int total = 0;
 
 	for (uint32_t i = 0; i < s->attach.n_ports; i++) {
 		const struct dpcap_attach_port *port = &s->attach.ports[i];
@@ -301,11 +312,11 @@ follow_ports(struct session *s, uint32_t seq)
 			total += added;
 		}
 	}
-	err = go_live(s);
-	if (err != 0)
-		return err;
-	for (struct sink *sink = s->sinks; sink != NULL; sink = sink->next)
+	go_live(s);
+	for (struct sink *sink = s->sinks; sink != NULL; sink = sink->sibling) {
 		atomic_store_explicit(&sink->mac, ports_mac(sink->ctx->port), memory_order_relaxed);
+		show_received(sink);
+	}
 	return total;
 }
 
@@ -327,7 +338,7 @@ detach(struct session *s)
 	while (s->sinks != NULL) {
 		struct sink *sink = s->sinks;
 
-		s->sinks = sink->next;
+		s->sinks = sink->sibling;
 		remove_sink(s, sink);
 	}
 	program_put(s->program);
@@ -393,6 +404,46 @@ handle_attach(struct session *s, const struct dpcap_msg_attach *request, int mem
 
 	if (err != 0)
 		reply_error(s, request->hdr.seq, err, text);
+}
+
+/* ---- STATS ------------------------------------------------------------------ */
+
+static void
+describe_sink(const struct sink *sink, struct dpcap_msg_queue *message)
+{
+	const struct chooser *chooser = &sink->chooser;
+
+	message->port = sink->ctx->port;
+	message->queue = sink->ctx->queue;
+	message->direction = sink->ctx->direction;
+	message->received = atomic_load_explicit(&sink->received, memory_order_relaxed);
+	if (sink->program->bursts[0] == NULL)
+		return; /* none of the forms is run as a burst */
+	message->best = atomic_load_explicit(&chooser->best, memory_order_relaxed);
+	message->n_forms = sink->program->n_forms;
+	for (uint32_t i = 0; i < message->n_forms; i++)
+		message->forms[i] = (struct dpcap_queue_form){
+			.form = sink->program->numbers[i],
+			.cycles = atomic_load_explicit(&chooser->cost[i], memory_order_relaxed),
+			.bursts = atomic_load_explicit(&chooser->ran[i], memory_order_relaxed),
+		};
+}
+
+static void
+handle_stats(struct session *s, uint32_t seq)
+{
+	uint32_t count = 0;
+
+	for (struct sink *sink = s->sinks; sink != NULL; sink = sink->sibling) {
+		struct dpcap_msg_queue message = { 0 };
+
+		show_received(sink);
+		describe_sink(sink, &message);
+		if (reply(s, &message, DPCAP_MSG_QUEUE, sizeof(message), seq, -1) != 0)
+			return;
+		count++;
+	}
+	reply_end(s, seq, count);
 }
 
 /* ---- Receiving -------------------------------------------------------------- */
@@ -462,6 +513,9 @@ handle(struct session *s, const void *datagram, size_t size, const int *fds, uns
 	case DPCAP_MSG_WAKE:
 		s->asks = request.type;
 		s->asks_seq = request.seq;
+		break;
+	case DPCAP_MSG_STATS:
+		handle_stats(s, request.seq);
 		break;
 	}
 }

@@ -68,8 +68,8 @@ struct dpcap_ring_shm {
 	_Atomic uint64_t dropped;	    /* accepted packets that found the ring full */
 	_Atomic uint32_t closed;	    /* 1: the hook is gone, nothing more will come */
 
-	/* Written by the hook on every burst; read for statistics only. A line of
-	 * its own: a polling reader would take it away from the lcore each time. */
+	/* Written by the shim some times a second; read for statistics only. A line of
+	 * its own: a polling reader would take it away from the writer each time. */
 	_Alignas(64) _Atomic uint64_t received; /* packets the hook saw */
 
 	/* Written by the reader. */
@@ -137,7 +137,7 @@ void dpcap_ring_close(struct dpcap_ring_writer *w);
 /* Unmap and free; NULL is allowed. A reader keeps its own mapping. */
 void dpcap_ring_destroy(struct dpcap_ring_writer *w);
 
-/* Count packets that the hook saw, matching or not: once a burst. */
+/* Count packets that the hook saw, matching or not. Another thread may do it. */
 static inline void
 dpcap_ring_received(struct dpcap_ring_writer *w, uint32_t packets)
 {

@@ -13,7 +13,7 @@ import pytest
 from dpcap.capture._proto import ffi, lib
 
 from dpcap.capture import protocol
-from dpcap.capture.client import Connection, seal_program
+from dpcap.capture.client import Connection, seal_forms
 from dpcap.capture.errors import DpcapError, NoShimError, RefusedError
 
 
@@ -96,12 +96,12 @@ def send_with_fd(sock, data, fd):
 
 
 def request():
-    return protocol.AttachRequest([(1, 3)], 128, protocol.DIRECTION_OUT, protocol.ENGINES["jit"], 2, 0)
+    return protocol.AttachRequest([(1, 3)], 128, protocol.DIRECTION_OUT, protocol.ENGINES["jit"], [(2, 5)])
 
 
 def test_attach_sends_a_program_and_gets_rings(pair):
     connection, shim = pair
-    program = seal_program(b"\x95" + bytes(7), b"table")
+    program = seal_forms([(b"\x95" + bytes(7), b"table")])
     memory = os.memfd_create("ring")
     # A ring of a queue that appears while the reply is on its way is not lost.
     send_with_fd(shim, message("ring", lib.DPCAP_MSG_RING, seq=0, **(RING | {"queue": 9})), memory)
@@ -121,6 +121,28 @@ def test_attach_sends_a_program_and_gets_rings(pair):
         os.close(each)
 
 
+def test_queues_tell_their_forms(pair):
+    connection, shim = pair
+    forms = [{"form": 0, "cycles": 640, "bursts": 7}, {"form": 2, "cycles": 0, "bursts": 9}]
+    shim.send(message("queue", lib.DPCAP_MSG_QUEUE, port=1, queue=2, direction=1, received=99))
+    shim.send(
+        message("queue", lib.DPCAP_MSG_QUEUE, port=1, queue=2, direction=2, best=1, n_forms=2, forms=forms)
+    )
+    shim.send(END)
+    plain, several = connection.stats()
+    assert plain == protocol.Queue(1, 2, 1, 99, [], None)
+    assert several.forms == [protocol.QueueForm(0, 2.5, 7), protocol.QueueForm(2, 0.0, 9)]
+    assert several.best == several.forms[1]
+
+
+@pytest.mark.parametrize("numbers", [{"n_forms": 9}, {"n_forms": 2, "best": 2}, {"best": 1}])
+def test_numbers_of_forms_that_cannot_be(pair, numbers):
+    connection, shim = pair
+    shim.send(message("queue", lib.DPCAP_MSG_QUEUE, **numbers))
+    with pytest.raises(DpcapError, match="form"):
+        connection.stats()
+
+
 def test_a_refusal_carries_the_reason_and_the_log(pair):
     connection, shim = pair
     text = b"program refused: 3: r1 is out of bounds\n3: (61) r0 = *(u32 *)(r1 +99)"
@@ -135,7 +157,7 @@ def test_a_refusal_carries_the_reason_and_the_log(pair):
 def test_a_half_sent_list_of_rings_leaks_nothing(pair):
     connection, shim = pair
     before = open_fds()
-    program, memory = seal_program(bytes(8), b""), os.memfd_create("ring")
+    program, memory = seal_forms([(bytes(8), b"")]), os.memfd_create("ring")
     send_with_fd(shim, message("ring", lib.DPCAP_MSG_RING, **RING), memory)
     send_with_fd(shim, message("error", lib.DPCAP_MSG_ERROR, code=12, text=b"no memory"), memory)
     with pytest.raises(RefusedError, match="no memory"):
@@ -147,7 +169,7 @@ def test_a_half_sent_list_of_rings_leaks_nothing(pair):
 
 def test_a_ring_without_memory_is_nonsense(pair):
     connection, shim = pair
-    program = seal_program(bytes(8), b"")
+    program = seal_forms([(bytes(8), b"")])
     shim.send(message("ring", lib.DPCAP_MSG_RING, **RING))
     with pytest.raises(DpcapError, match="unexpected answer"):
         connection.attach(request(), program)

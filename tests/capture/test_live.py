@@ -80,8 +80,18 @@ def test_statistics_on_sigusr1(app, tmp_path):
         capture.wait_for(
             r"dpcap: \d+ packets? captured, \d+ packets? received by filter, \d+ packets? dropped"
         )
+        capture.wait_for(r"dpcap: filter form [\w-]+ on port0 In queue 0 \(cycles a packet: .*\)")
         assert capture.running
         assert capture.end() == 0
+
+
+def test_verbose_tells_the_forms_of_the_filter(app, tmp_path):
+    done = run(app, "-v", "-c", "20000", "-w", tmp_path / "x", "udp port 2152")
+    lines = done.stderr.splitlines()[-2:]
+    for line, direction in zip(lines, ("In", "Out"), strict=True):
+        assert re.fullmatch(rf"dpcap: filter form [\w-]+ on port0 {direction} queue 0 \(cycles .*\)", line)
+        assert {"branch-free", "branchy"} <= set(re.findall(r"([\w-]+) \d+\.\d", line))
+    assert "filter form" not in run(app, "-c", "1", "-w", tmp_path / "x").stderr
 
 
 @pytest.mark.parametrize("arguments", [["-i", "port9"], ["udp prt 1"], ["-i", "port0", "-F", "/nonexistent"]])

@@ -11,7 +11,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Self
 
 from dpcap.capture import pcapng, protocol
-from dpcap.capture.client import Connection, seal_program
+from dpcap.capture.client import Connection, seal_forms
 from dpcap.capture.errors import DpcapError
 from dpcap.capture.session import Session, Stop
 from dpcap.capture.sinks.file import FileSink
@@ -73,9 +73,9 @@ class Producer:
 
 
 def attach(session: Session, connection: Connection) -> None:
-    program = seal_program(bytes(8), b"")
+    program = seal_forms([(bytes(8), b"")])
     try:
-        session.attach(connection, protocol.AttachRequest([(0, 0)], 262144, 3, 0, 1, 0), program)
+        session.attach(connection, protocol.AttachRequest([(0, 0)], 262144, 3, 0, [(1, 0)]), program)
     finally:
         os.close(program)
 

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Self
 from support.testpmd import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from support.testpmd import Testpmd
 
 MAGIC = 0x70616364
-VERSION = 1
-HELLO, INFO, PORTS, PORT, ATTACH, RING, END, ERROR = range(1, 9)
+VERSION = 2
+HELLO, INFO, PORTS, PORT, ATTACH, RING, END, ERROR, PARK, WAKE, STATS, QUEUE = range(1, 13)
 IN, OUT = 1, 2
 JIT, INTERP = 0, 1
 WHOLE = 1
@@ -33,10 +33,15 @@ PATIENCE = 30.0
 
 HEADER = struct.Struct("=IHHII")
 PORT_BODY = struct.Struct("=HHHH6sHQ64s64s")
-ATTACH_BODY = struct.Struct("=IIIIIIIIQ")
+ATTACH_BODY = struct.Struct("=IIIIIIQ")
+ATTACH_FORM = struct.Struct("=II")
 ATTACH_PORT = struct.Struct("=HHI")
 RING_BODY = struct.Struct("=HHIIIQ")
+QUEUE_BODY = struct.Struct("=HHIQII")
+QUEUE_FORM = struct.Struct("=IIQ")
 MAX_PORTS = 32
+MAX_FORMS = 8
+FORM_ALIGNMENT = 8
 
 # Programs as RFC 9669 instructions.
 ACCEPT = bytes.fromhex("b700000000000400 9500000000000000")  # r0 = 262144; exit
@@ -87,29 +92,29 @@ def header(
 def attach_message(
     ports: list[int],
     *,
-    n_insns: int,
+    forms: Sequence[tuple[int, int]] = ((2, 0),),
     snaplen: int = 262144,
     directions: int = IN | OUT,
     engine: int = JIT,
     flags: int = 0,
-    rodata_size: int = 0,
     ring_size: int = 0,
+    n_forms: int | None = None,
     n_ports: int | None = None,
     reserved: int = 0,
 ) -> bytes:
-    """Return an ATTACH request; interface ids are 10 + the port."""
+    """Return an ATTACH request; forms are (instructions, bytes of tables), interface ids 10 + the port."""
     body = ATTACH_BODY.pack(
         flags,
         snaplen,
         directions,
         engine,
-        n_insns,
-        rodata_size,
+        len(forms) if n_forms is None else n_forms,
         len(ports) if n_ports is None else n_ports,
-        reserved,
         ring_size,
     )
-    table = b"".join(ATTACH_PORT.pack(port, 0, 10 + port) for port in ports)
+    table = b"".join(ATTACH_FORM.pack(*form) for form in forms)
+    body += table.ljust(MAX_FORMS * ATTACH_FORM.size, b"\0")
+    table = b"".join(ATTACH_PORT.pack(port, reserved, 10 + port) for port in ports)
     body += table.ljust(MAX_PORTS * ATTACH_PORT.size, b"\0")
     return header(ATTACH, HEADER.size + len(body)) + body
 
@@ -214,6 +219,27 @@ def parse_epb(block: bytes) -> Packet:
     return Packet(interface, high << 32 | low, block[28 : 28 + caplen], wirelen, options)
 
 
+@dataclass(frozen=True)
+class Queue:
+    """A QUEUE message."""
+
+    port: int
+    queue: int
+    direction: int
+    received: int
+    best: int
+    forms: list[tuple[int, int, int]]  # number, cycles a packet / 256, bursts
+
+    @classmethod
+    def parse(cls, message: bytes) -> Self:
+        port, queue, direction, received, best, n_forms = QUEUE_BODY.unpack_from(message, HEADER.size)
+        at = HEADER.size + QUEUE_BODY.size
+        assert len(message) == at + MAX_FORMS * QUEUE_FORM.size
+        forms = list(QUEUE_FORM.iter_unpack(message[at:]))
+        assert not any(map(any, forms[n_forms:]))
+        return cls(port, queue, direction, received, best, forms[:n_forms])
+
+
 class Client:
     """One connection."""
 
@@ -283,14 +309,28 @@ class Client:
             ports.append((*numbers, name.rstrip(b"\0").decode(), driver.rstrip(b"\0").decode()))
         return ports
 
+    def stats(self) -> list[Queue]:
+        """Return what each queue's hook has done."""
+        return [Queue.parse(reply) for reply in self.request(header(STATS))]
+
     def attach(
-        self, ports: list[int], program: bytes = ACCEPT, rodata: bytes = b"", **fields: int
+        self,
+        ports: list[int],
+        program: bytes = ACCEPT,
+        *others: bytes,
+        rodata: bytes = b"",
+        **fields: int,
     ) -> list[Ring]:
-        """Attach and return the rings."""
-        fd = memfd(program + rodata)
+        """Attach with a filter of one or more forms and return the rings. rodata is the first one's."""
+        programs = b"".join(
+            form.ljust(-(-len(form) // FORM_ALIGNMENT) * FORM_ALIGNMENT, b"\0")
+            for form in (program + rodata, *others)
+        )
+        sizes = [(len(program) // 8, len(rodata)), *((len(form) // 8, 0) for form in others)]
+        fd = memfd(programs)
         try:
             before = len(self.rings)
-            message = attach_message(ports, n_insns=len(program) // 8, rodata_size=len(rodata), **fields)
+            message = attach_message(ports, forms=sizes, **fields)
             self.request(message, fd)
             return self.rings[before:]
         finally:

@@ -42,8 +42,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (request.type != DPCAP_MSG_ATTACH)
 		return 0;
 	REQUIRE(request.attach.snaplen >= 1 && request.attach.snaplen <= DPCAP_SNAPLEN_MAX);
-	REQUIRE(request.attach.n_insns >= 1 && request.attach.n_insns <= DPCAP_VM_MAX_INSNS);
-	REQUIRE(request.attach.rodata_size <= DPCAP_MAX_RODATA);
+	REQUIRE(request.attach.n_forms >= 1 && request.attach.n_forms <= DPCAP_MAX_FORMS);
+	for (uint32_t i = 0; i < request.attach.n_forms; i++) {
+		REQUIRE(request.attach.forms[i].n_insns >= 1);
+		REQUIRE(request.attach.forms[i].n_insns <= DPCAP_VM_MAX_INSNS);
+		REQUIRE(request.attach.forms[i].rodata_size <= DPCAP_MAX_RODATA);
+	}
 	REQUIRE(request.attach.ring_size <= DPCAP_MAX_RING_SIZE);
 	REQUIRE(request.attach.n_ports >= 1 && request.attach.n_ports <= DPCAP_MAX_PORTS);
 	return 0;

@@ -23,12 +23,16 @@ from support.shim_client import (
     HEADER,
     HELLO,
     PORTS,
+    REJECT,
+    STATS,
+    WHOLE,
     Client,
     SessionEndedError,
     ShimError,
     attach_message,
     connect,
     header,
+    keep_if_byte,
     memfd,
 )
 from support.testpmd import Testpmd, wait_until
@@ -77,7 +81,7 @@ BAD_MESSAGES = {
     "one byte": b"x",
     "shorter than a header": header(HELLO)[:-1],
     "magic": header(HELLO, magic=1),
-    "version": header(HELLO, version=2),
+    "version": header(HELLO, version=1),
     "size too large": header(HELLO, size=17),
     "size too small": header(HELLO, size=15),
     "surplus bytes": header(HELLO, size=17) + b"x",
@@ -85,7 +89,8 @@ BAD_MESSAGES = {
     "a reply's type": header(END),
     "unknown type": header(99),
     "attach without body": header(ATTACH),
-    "attach without memfd": attach_message([0], n_insns=2),
+    "attach without memfd": attach_message([0]),
+    "stats with a body": header(STATS, size=HEADER.size + 8) + bytes(8),
     "a long one": header(HELLO, size=4096).ljust(4096, b"x"),
     "the longest": header(HELLO, size=100_000).ljust(100_000, b"x"),
 }
@@ -125,9 +130,15 @@ BAD_FIELDS = {
     "no direction": {"directions": 0},
     "a third direction": {"directions": 4},
     "engine": {"engine": 2},
-    "no instruction": {"n_insns": 0},
-    "too many instructions": {"n_insns": 65537},
-    "rodata": {"rodata_size": (16 << 20) + 1},
+    "no form": {"n_forms": 0},
+    "too many forms": {"n_forms": 9, "flags": WHOLE},
+    "forms that give lengths": {"forms": [(1, 0), (1, 0)]},
+    "no instruction": {"forms": [(0, 0)]},
+    "no instruction in a later form": {"forms": [(2, 0), (0, 0)], "flags": WHOLE},
+    "too many instructions": {"forms": [(65537, 0)]},
+    "rodata": {"forms": [(2, (16 << 20) + 1)]},
+    "rodata of all forms": {"forms": [(2, 8 << 20), (2, (8 << 20) + 1)], "flags": WHOLE},
+    "rodata that overflows": {"forms": [(2, 0x80000000), (2, 0x80000000)], "flags": WHOLE},
     "ring": {"ring_size": (256 << 20) + 1},
     "no port": {"n_ports": 0},
     "too many ports": {"n_ports": 33},
@@ -139,7 +150,7 @@ BAD_FIELDS = {
 def test_bad_fields_are_refused_and_the_session_goes_on(app, fields):
     fd = memfd(ACCEPT)
     with connect(app) as client:
-        client.send(attach_message([0], **{"n_insns": 2, **fields}), fd)
+        client.send(attach_message([0], **fields), fd)
         os.close(fd)
         with pytest.raises(ShimError) as error:
             client.receive()
@@ -170,7 +181,7 @@ def test_descriptors_that_nobody_asked_for_are_closed(app):
 
 def refused(app: Testpmd, fd: int, match: str, n_insns: int = 2) -> None:
     with connect(app) as client:
-        client.send(attach_message([0], n_insns=n_insns), fd)
+        client.send(attach_message([0], forms=[(n_insns, 0)]), fd)
         with pytest.raises(ShimError, match=match):
             client.receive()
 
@@ -200,6 +211,38 @@ def test_the_verifier_has_the_last_word(app):
             client.attach([0], program)
         assert error.value.code == errno.EINVAL
         assert error.value.text
+
+
+def test_refused_forms_are_left_out(app):
+    """And the others keep their numbers."""
+    loop = struct.pack("<BBhi", 0x05, 0, -1, 0)
+    with connect(app) as client:
+        client.attach([0], loop, ACCEPT, bytes(8), REJECT, flags=WHOLE)
+        for queue in client.stats():
+            assert [number for number, _, _ in queue.forms] == [1, 3]
+
+
+def test_when_all_forms_are_refused_the_first_one_tells_why(app):
+    with connect(app) as client:
+        with pytest.raises(ShimError) as alone:
+            client.attach([0], ACCEPT[:8])
+        with pytest.raises(ShimError) as first:
+            client.attach([0], ACCEPT[:8], bytes(8), flags=WHOLE)
+        assert first.value.text == alone.value.text
+        assert client.stats() == []
+
+
+def test_statistics_of_queues(app):
+    with connect(app) as client:
+        rings = client.attach([0], keep_if_byte(0, 1), REJECT, rodata=b"odd", flags=WHOLE)
+        wait_until(lambda: all(cost for q in client.stats() for _, cost, _ in q.forms), "both forms tried")
+        for queue, ring in zip(client.stats(), reversed(rings), strict=True):
+            assert (queue.port, queue.queue, queue.direction) == (ring.port, ring.queue, ring.direction)
+            assert 0 < sum(bursts for _, _, bursts in queue.forms) <= queue.received
+            assert queue.best in (0, 1)
+    with connect(app) as client:  # what is run packet by packet has no choice
+        client.attach([0], ACCEPT)
+        assert [queue.forms for queue in client.stats()] == [[], []]
 
 
 def test_rings_beyond_the_limit():
@@ -254,7 +297,7 @@ def test_ring_headers_are_not_believed(app):
 def test_requests_of_random_bytes(app):
     """Real traffic for the socket; the parser alone is fuzzed in C."""
     rng = random.Random(1)
-    whole = attach_message([0], n_insns=2)
+    whole = attach_message([0])
     for _ in range(300):
         message = bytearray(rng.choice((whole, header(HELLO), header(PORTS))))
         for _ in range(rng.randrange(1, 4)):
