@@ -180,7 +180,8 @@ def test_a_competing_thread_on_the_lcore(app):
     wait_until(app.sockets, "the control socket")
     (path,) = app.sockets()
     attach_and_be_killed(path)  # contexts of queues are made once
-    app.wait_forwarded(1000)
+    maps = Path(f"/proc/{app.pid}/maps")
+    wait_until(lambda: "dpcap-ring" not in maps.read_text(), "the rings of the first capture unmapped")
     before = held()
     with subprocess.Popen(["taskset", "-c", "1", "sh", "-c", "while :; do :; done"]) as busy:
         try:
