@@ -38,7 +38,10 @@ reception_type(const uint8_t *data, uint32_t len, uint64_t mac)
 
 #define RX_CSUM_MASK (RTE_MBUF_F_RX_IP_CKSUM_MASK | RTE_MBUF_F_RX_L4_CKSUM_MASK)
 #define RX_CSUM_GOOD (RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD)
-#define TX_CSUM_PENDING (RTE_MBUF_F_TX_IP_CKSUM | RTE_MBUF_F_TX_L4_MASK)
+/* Segmentation implies the checksums of the segments. */
+#define TX_CSUM_PENDING                                                                      \
+	(RTE_MBUF_F_TX_IP_CKSUM | RTE_MBUF_F_TX_L4_MASK | RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG | \
+	 RTE_MBUF_F_TX_OUTER_IP_CKSUM | RTE_MBUF_F_TX_OUTER_UDP_CKSUM)
 
 static __rte_always_inline uint32_t
 packet_flags(const struct sink *sink, const struct rte_mbuf *m, const struct frame *frame, bool rx)
