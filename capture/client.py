@@ -14,7 +14,7 @@ from dpcap.capture.errors import AccessError, DpcapError, NoShimError, RefusedEr
 from dpcap.capture.ring import SLACK_NS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from types import TracebackType
 
     from dpcap.capture.protocol import AttachRequest, Info, Message, Port, Queue, Ring
@@ -150,22 +150,16 @@ class Connection:
                 raise self._nonsense(reply)
             found.append(reply)
 
-    def attach(self, request: AttachRequest, program: int) -> list[tuple[Ring, int]]:
+    def attach(self, request: AttachRequest, program: int) -> Iterator[tuple[Ring, int]]:
         """Start the capture; program is a memfd from seal_forms().
 
-        Returns the rings with a memfd each, which the caller closes. Raises RefusedError with the shim's
-        reason, for example the verifier's log.
+        Yields the rings with a memfd each, which the caller closes before the next one: there may be more
+        rings than a process may have descriptors. Raises RefusedError with the shim's reason, for example
+        the verifier's log.
         """
         self._send(protocol.attach(self._next_seq(), request), program)
-        rings: list[tuple[Ring, int]] = []
-        try:
-            while not isinstance((reply := self._reply())[0], protocol.End):
-                rings.append(self._ring(*reply))
-        except BaseException:
-            for _, fd in rings:
-                os.close(fd)
-            raise
-        return rings
+        while not isinstance((reply := self._reply())[0], protocol.End):
+            yield self._ring(*reply)
 
     def next_ring(self) -> tuple[Ring, int] | None:
         """Take the ring of a queue that appeared while the capture runs.
@@ -266,7 +260,8 @@ class Connection:
 
     def _silent(self) -> DpcapError:
         return DpcapError(
-            f"{self.who}: its shim gave no answer for {REPLY_TIMEOUT:.0f} s: is the process stopped?"
+            f"{self.who}: its shim gave no answer for {REPLY_TIMEOUT:.0f} s: "
+            "is the process stopped, or out of descriptors?"
         )
 
     def _gone(self) -> DpcapError:

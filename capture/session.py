@@ -27,7 +27,7 @@ from dpcap.capture.pcapng import Statistics
 from dpcap.capture.ring import Drain, Limits, Result, RingStats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
     from dpcap.capture.protocol import AttachRequest, Queue, Ring
@@ -69,8 +69,8 @@ class Source(Protocol):
 
     who: str
 
-    def attach(self, request: AttachRequest, program: int) -> list[tuple[Ring, int]]:
-        """Start; returns the rings there are, with a memfd each that the caller closes."""
+    def attach(self, request: AttachRequest, program: int) -> Iterable[tuple[Ring, int]]:
+        """Start; tells the rings there are, with a memfd each that the caller closes."""
 
     def next_ring(self) -> tuple[Ring, int] | None:
         """Take a ring that appeared, if any; raises EOFError when the application is gone."""

@@ -451,9 +451,12 @@ handle_stats(struct session *s, uint32_t seq)
 /* More than any request carries, so that a surplus is seen and closed. */
 #define MAX_FDS 4
 
-/* One datagram. Returns its size, 0 at the end of the connection, or a negative errno. */
+/*
+ * One datagram. Returns its size, 0 at the end of the connection, or a negative errno. *lost:
+ * descriptors came along that this process has no room for, or more than any request carries.
+ */
 static ssize_t
-receive(int socket, void *buffer, size_t size, int *fds, unsigned int *n_fds)
+receive(int socket, void *buffer, size_t size, int *fds, unsigned int *n_fds, bool *lost)
 {
 	union {
 		struct cmsghdr hdr;
@@ -469,11 +472,13 @@ receive(int socket, void *buffer, size_t size, int *fds, unsigned int *n_fds)
 	ssize_t n;
 
 	*n_fds = 0;
+	*lost = false;
 	do
 		n = recvmsg(socket, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
+	*lost = (msg.msg_flags & MSG_CTRUNC) != 0;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c != NULL; c = CMSG_NXTHDR(&msg, c)) {
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
 			continue;
@@ -481,6 +486,16 @@ receive(int socket, void *buffer, size_t size, int *fds, unsigned int *n_fds)
 		memcpy(fds, CMSG_DATA(c), *n_fds * sizeof(int));
 	}
 	return n;
+}
+
+/* Answer a request that was not looked into. */
+static void
+refuse(struct session *s, const void *datagram, size_t size, int err, const char *why)
+{
+	struct dpcap_msg_hdr hdr = { 0 };
+
+	memcpy(&hdr, datagram, size < sizeof(hdr) ? size : sizeof(hdr));
+	reply_error(s, hdr.seq, err, why);
 }
 
 static void
@@ -527,11 +542,14 @@ session_readable(struct session *s)
 	_Alignas(8) uint8_t datagram[DPCAP_MAX_REQUEST + 1]; /* one more: a longer one shows */
 	int fds[MAX_FDS];
 	unsigned int n_fds;
-	ssize_t n = receive(s->fd, datagram, sizeof(datagram), fds, &n_fds);
+	bool lost;
+	ssize_t n = receive(s->fd, datagram, sizeof(datagram), fds, &n_fds, &lost);
 
 	if (n == -EAGAIN)
 		return true;
-	if (n > 0 && !s->over)
+	if (n > 0 && lost && n_fds == 0)
+		refuse(s, datagram, (size_t)n, -EMFILE, "Too many open files: the application has no descriptor left");
+	else if (n > 0 && !s->over)
 		handle(s, datagram, (size_t)n, fds, n_fds);
 	while (n_fds > 0)
 		close(fds[--n_fds]);

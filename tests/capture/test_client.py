@@ -160,8 +160,10 @@ def test_a_half_sent_list_of_rings_leaks_nothing(pair):
     program, memory = seal_forms([(bytes(8), b"")]), os.memfd_create("ring")
     send_with_fd(shim, message("ring", lib.DPCAP_MSG_RING, **RING), memory)
     send_with_fd(shim, message("error", lib.DPCAP_MSG_ERROR, code=12, text=b"no memory"), memory)
+    rings = connection.attach(request(), program)
+    os.close(next(rings)[1])
     with pytest.raises(RefusedError, match="no memory"):
-        connection.attach(request(), program)
+        next(rings)
     os.close(program)
     os.close(memory)
     assert open_fds() == before
@@ -172,7 +174,7 @@ def test_a_ring_without_memory_is_nonsense(pair):
     program = seal_forms([(bytes(8), b"")])
     shim.send(message("ring", lib.DPCAP_MSG_RING, **RING))
     with pytest.raises(DpcapError, match="unexpected answer"):
-        connection.attach(request(), program)
+        list(connection.attach(request(), program))
     os.close(program)
 
 

@@ -69,6 +69,7 @@ class Testpmd:
     A running testpmd with the given --vdev arguments. A context manager: leaving it ends the process.
 
     `eal_args` decide on its memory (see hugepages.HugePages.eal_args); `plugin=False` leaves the shim out.
+    `prefix` is that of the primary process, for a secondary one.
     """
 
     __test__ = False
@@ -83,8 +84,9 @@ class Testpmd:
         megabytes: int = 64,
         mbufs: int = 8192,
         run_in: Iterable[str] = (),
+        prefix: str | None = None,
     ) -> None:
-        self.prefix = f"dpcap-{os.getpid()}-{next(_numbers)}"
+        self.prefix = prefix or f"dpcap-{os.getpid()}-{next(_numbers)}"
         self.runtime_dir = runtime_root() / self.prefix
         self.log = bytearray()
         self._huge_dir = next((a.split("=", 1)[1] for a in eal_args if a.startswith("--huge-dir=")), None)
