@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from dpcap.capture.arguments import Arguments
     from dpcap.capture.discovery import Application
+    from dpcap.capture.progress import Progress
     from dpcap.capture.protocol import Info, Port, Queue
     from dpcap.capture.session import Sink
     from dpcap.capture.sinks.file import FileSink
@@ -69,7 +70,8 @@ def run(arguments: Arguments) -> int:
             until_ns=start_ns + options.seconds * _SECOND if options.seconds else 0,
             slack_ns=connection.slack_ns,
         )
-        session.report = lambda: _print_progress(session, list(forms))
+        progress = _progress(arguments, session, sink)
+        session.report = lambda: _print_progress(session, list(forms), progress)
         session.keeps_queues = verbose = "-v" in arguments.printer_flags and arguments.write is not None
         try:
             memory = seal_forms(forms.values())
@@ -87,6 +89,7 @@ def run(arguments: Arguments) -> int:
             sink,
             _header(arguments, application, info, ports, text),
             lambda: _statistics(session, start_ns),
+            progress,
             quiet=arguments.quiet,
         )
         if verbose:
@@ -215,8 +218,25 @@ def _statistics(session: Session, start_ns: int) -> bytes:
     return b"".join(counters[number].block(number) for number in sorted(counters))
 
 
+def _progress(arguments: Arguments, session: Session, sink: AnySink) -> Progress | None:
+    """Make the line that tells how it goes on: on a terminal that nothing else is printed on."""
+    if arguments.quiet or arguments.print or arguments.write in (None, "-") or not sys.stderr.isatty():
+        return None
+    from dpcap.capture.progress import Progress  # noqa: PLC0415 - for terminals
+
+    progress = Progress(session.totals, lambda: int(getattr(sink, "size", 0)), sys.stderr)
+    session.tick = progress.tick
+    return progress
+
+
 def _capture(
-    session: Session, sink: Sink, header: bytes, trailer: Callable[[], bytes], *, quiet: bool
+    session: Session,
+    sink: Sink,
+    header: bytes,
+    trailer: Callable[[], bytes],
+    progress: Progress | None,
+    *,
+    quiet: bool,
 ) -> None:
     """Run the session and close the sink, whatever happens; then say what was captured."""
     try:
@@ -228,6 +248,8 @@ def _capture(
     except BrokenPipeError:  # whoever reads has enough: that is an end like others
         pass
     finally:
+        if progress is not None:
+            progress.clear()
         if not quiet:
             _report(session)
 
@@ -244,8 +266,10 @@ def _report(session: Session) -> None:
     print("\n".join(lines), file=sys.stderr)
 
 
-def _print_progress(session: Session, forms: Sequence[str]) -> None:
+def _print_progress(session: Session, forms: Sequence[str], progress: Progress | None) -> None:
     """Print how far a running capture is."""
+    if progress is not None:
+        progress.clear()
     lines = [f"dpcap: {', '.join(_counters(session))}", *_form_lines(session.ask_queues(), forms)]
     print("\n".join(lines), file=sys.stderr)
 

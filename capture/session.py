@@ -152,6 +152,7 @@ class Session:
         self._count = count
         self._until_ns = until_ns
         self.report: Callable[[], None] = lambda: None  # called when a signal asks for statistics
+        self.tick: Callable[[], None] = lambda: None  # called all the time, some ten times a second at least
         self._drain = Drain(slack_ns=slack_ns)
         self._connections: dict[int, Source] = {}  # by file descriptor
         self._rings: dict[int, list[int]] = {}  # indices in the drain, of a connection
@@ -198,6 +199,7 @@ class Session:
                 if self._stop.report_asked:
                     self._stop.report_asked = False
                     self.report()
+                self.tick()
             self._finish()
         except BrokenPipeError:
             self._reader_gone = True

@@ -33,6 +33,7 @@
 #define RECLAIM_FIRST 1	   /* while an lcore is inside a hook that was taken out */
 #define RECLAIM_LAST 50
 #define STOP_PATIENCE 1000 /* for the same at the end */
+#define SILENCE 2000	   /* of a client that captures nothing, before its place is given away */
 
 enum state { STOPPED, STARTING, READY, FAILED };
 
@@ -52,6 +53,7 @@ static struct {
 		_Atomic int fd; /* -1: free */
 		struct session *session;
 		uint32_t events; /* that epoll watches */
+		uint64_t heard_ms; /* when the client was last heard of */
 	} slots[MAX_SESSIONS];
 } control = {
 	.lock = PTHREAD_MUTEX_INITIALIZER,
@@ -88,14 +90,6 @@ wake_up(void *arg)
 	(void)n;
 }
 
-static int
-watch(int operation, int fd, uint32_t events, uint32_t what)
-{
-	struct epoll_event event = { .events = events, .data.u32 = what };
-
-	return epoll_ctl(atomic_load(&control.epoll), operation, fd, &event) == 0 ? 0 : -errno;
-}
-
 static uint64_t
 now_ms(void)
 {
@@ -103,6 +97,14 @@ now_ms(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+static int
+watch(int operation, int fd, uint32_t events, uint32_t what)
+{
+	struct epoll_event event = { .events = events, .data.u32 = what };
+
+	return epoll_ctl(atomic_load(&control.epoll), operation, fd, &event) == 0 ? 0 : -errno;
 }
 
 /* What an lcore still holds after STOP_PATIENCE stays allocated, until the next call of queue_reclaim(). */
@@ -126,15 +128,35 @@ end_session(unsigned int slot)
 	close_descriptor(&control.slots[slot].fd);
 }
 
+/*
+ * A slot for a new session. When all are taken, that of the client which has been silent
+ * the longest: whoever connects and says nothing cannot keep others out. MAX_SESSIONS: none.
+ */
+static unsigned int
+find_slot(void)
+{
+	const uint64_t now = now_ms();
+	unsigned int silent = MAX_SESSIONS;
+
+	for (unsigned int slot = 0; slot < MAX_SESSIONS; slot++) {
+		if (control.slots[slot].session == NULL)
+			return slot;
+		if (session_is_attached(control.slots[slot].session) || now - control.slots[slot].heard_ms < SILENCE)
+			continue;
+		if (silent == MAX_SESSIONS || control.slots[slot].heard_ms < control.slots[silent].heard_ms)
+			silent = slot;
+	}
+	if (silent != MAX_SESSIONS)
+		end_session(silent);
+	return silent;
+}
+
 static void
 start_session(int fd)
 {
+	const unsigned int slot = find_slot();
 	struct session *session;
-	unsigned int slot;
 
-	for (slot = 0; slot < MAX_SESSIONS; slot++)
-		if (control.slots[slot].session == NULL)
-			break;
 	if (slot == MAX_SESSIONS) {
 		close(fd); /* the client reads end of file */
 		return;
@@ -144,6 +166,7 @@ start_session(int fd)
 		return;
 	control.slots[slot].session = session;
 	control.slots[slot].events = EPOLLIN;
+	control.slots[slot].heard_ms = now_ms();
 	atomic_store(&control.slots[slot].fd, fd);
 	if (watch(EPOLL_CTL_ADD, fd, EPOLLIN, slot) != 0)
 		end_session(slot);
@@ -222,6 +245,7 @@ serve_session(unsigned int slot, uint32_t events)
 
 	if (session == NULL)
 		return; /* ended earlier in this turn */
+	control.slots[slot].heard_ms = now_ms();
 	if (events & EPOLLOUT)
 		alive = session_writable(session);
 	if (alive && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)))

@@ -11,7 +11,7 @@
 
 #include "listener.h"
 
-#define BACKLOG 8
+#define BACKLOG 64
 
 /* mkdir -p; existing directories are left as they are. */
 static int
@@ -84,11 +84,13 @@ listener_open(const char *directory, char *path, size_t path_size)
 	err = make_directory(directory);
 	if (err != 0)
 		goto fail;
-	remove_stale_sockets(directory);
 	err = -ENAMETOOLONG;
 	if (snprintf(address.sun_path, sizeof(address.sun_path), "%s/dpcap.%d.sock", directory, (int)getpid()) >=
 	    (int)sizeof(address.sun_path))
 		goto fail;
+	/* Before it is there: whoever ends the process meanwhile knows what to remove. */
+	snprintf(path, path_size, "%s", address.sun_path);
+	remove_stale_sockets(directory);
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	/* The mode of the unbound socket is that of the file, from its first moment on. */
 	if (fd < 0 || fchmod(fd, 0600) != 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0) {
@@ -100,9 +102,9 @@ listener_open(const char *directory, char *path, size_t path_size)
 		unlink(address.sun_path);
 		goto fail;
 	}
-	snprintf(path, path_size, "%s", address.sun_path);
 	return fd;
 fail:
+	path[0] = '\0';
 	fprintf(stderr, "dpcap: no captures from this process: cannot open %s/dpcap.%d.sock: %s\n", directory,
 		(int)getpid(), strerror(-err));
 	if (fd >= 0)

@@ -14,8 +14,9 @@
 #include "program.h"
 #include "session.h"
 
-/* Shared memory of all rings of a session, at most. */
-#define MAX_SESSION_MEMORY (1ULL << 30)
+/* Shared memory of all rings of all sessions, at most. */
+#define MAX_MEMORY (1ULL << 30)
+static uint64_t ring_memory; /* bytes of it that are taken */
 /* Rings are as large as DPCAP_RING_DEFAULT_SIZE until all of them take this much; then
  * smaller, down to MIN_DEFAULT_RING: many large rings do not fit the cache. */
 #define DEFAULT_SESSION_MEMORY (64ULL << 20)
@@ -39,7 +40,6 @@ struct session {
 	struct session_port ports[DPCAP_MAX_PORTS];
 	struct sink *sinks;
 	uint64_t ring_size;   /* bytes of data of each ring */
-	uint64_t ring_memory; /* bytes of all rings */
 };
 
 static bool parked;
@@ -158,11 +158,11 @@ release_sink(void *object)
 }
 
 static void
-remove_sink(struct session *s, struct sink *sink)
+remove_sink(struct sink *sink)
 {
 	if (sink->live)
 		queue_remove(sink->ctx, sink);
-	s->ring_memory -= dpcap_ring_memfd_size(sink->ring);
+	ring_memory -= dpcap_ring_memfd_size(sink->ring);
 	queue_retire(sink->ctx, release_sink, sink);
 }
 
@@ -176,7 +176,7 @@ remove_port_sinks(struct session *s, uint16_t port)
 
 		if (sink->ctx->port == port) {
 			*link = sink->sibling;
-			remove_sink(s, sink);
+			remove_sink(sink);
 		} else {
 			link = &sink->sibling;
 		}
@@ -212,7 +212,7 @@ add_sink(struct session *s, const struct dpcap_attach_port *port, struct queue_c
 	struct sink *sink;
 	int err;
 
-	if (s->ring_memory + s->ring_size > MAX_SESSION_MEMORY)
+	if (ring_memory + s->ring_size > MAX_MEMORY)
 		return -ENOSPC;
 	sink = aligned_alloc(_Alignof(struct sink), sizeof(*sink));
 	if (sink == NULL)
@@ -239,7 +239,7 @@ add_sink(struct session *s, const struct dpcap_attach_port *port, struct queue_c
 	err = announce_ring(s, sink, port->interface_id, seq);
 	if (err != 0)
 		goto fail;
-	s->ring_memory += dpcap_ring_memfd_size(sink->ring);
+	ring_memory += dpcap_ring_memfd_size(sink->ring);
 	sink->sibling = s->sinks;
 	s->sinks = sink;
 	return 0;
@@ -339,7 +339,7 @@ detach(struct session *s)
 		struct sink *sink = s->sinks;
 
 		s->sinks = sink->sibling;
-		remove_sink(s, sink);
+		remove_sink(sink);
 	}
 	program_put(s->program);
 	s->program = NULL;
@@ -382,7 +382,6 @@ attach(struct session *s, const struct dpcap_msg_attach *request, int memfd, cha
 		return err;
 
 	s->attach = *request;
-	s->ring_memory = 0;
 	s->ring_size = request->ring_size != 0 ? request->ring_size : default_ring_size(request);
 	memset(s->ports, 0, sizeof(s->ports));
 	err = follow_ports(s, request->hdr.seq);
