@@ -50,6 +50,7 @@ struct dpcap_clock {
 	_Alignas(64) _Atomic uint32_t generation;
 	bool tsc;     /* dpcap_clock_ticks() reads the TSC */
 	bool counter; /* ticks need correction; false: they are nanoseconds */
+	uint32_t ticks_cost; /* ticks between two readings with nothing in between */
 	struct dpcap_clock_line line[2];
 
 	/* Of the correcting thread. */
@@ -86,7 +87,7 @@ dpcap_clock_realtime(void)
 	return (uint64_t)ts.tv_sec * 1000000000ULL + (uint64_t)ts.tv_nsec;
 }
 
-/* The counter now: once a burst. */
+/* The counter now: once a burst, or around what is to be timed. */
 static inline uint64_t
 dpcap_clock_ticks(const struct dpcap_clock *clock)
 {
@@ -96,6 +97,15 @@ dpcap_clock_ticks(const struct dpcap_clock *clock)
 #endif
 	(void)clock;
 	return dpcap_clock_realtime();
+}
+
+/* Ticks that passed since a reading of the counter, without those that reading it took. */
+static inline uint64_t
+dpcap_clock_passed(const struct dpcap_clock *clock, uint64_t since)
+{
+	const uint64_t passed = dpcap_clock_ticks(clock) - since;
+
+	return passed > clock->ticks_cost ? passed - clock->ticks_cost : 0;
 }
 
 /* Nanoseconds of CLOCK_REALTIME at ticks, which may lie before or after the base. */

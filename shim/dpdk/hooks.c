@@ -104,7 +104,7 @@ measured_burst(struct sink *sink, struct rte_mbuf *const *pkts, uint16_t n)
 {
 	const uint64_t start = dpcap_clock_ticks(&hooks_clock);
 	const uint64_t matched = sink->burst((void *const *)pkts, n, sink->meta);
-	const uint64_t cycles = dpcap_clock_ticks(&hooks_clock) - start;
+	const uint64_t cycles = dpcap_clock_passed(&hooks_clock, start);
 
 	sink->burst = sink->bursts[chooser_step(&sink->chooser, cycles, n, &sink->bursts_left)];
 	return matched;
