@@ -237,3 +237,43 @@ def test_tags_that_the_driver_took_off(network: Network, tmp_path: Path) -> None
     assert expected
     captured = read_pcapng(out)
     assert [(p.data, p.wirelen) for p in captured] == [(p.data, p.wirelen) for p in expected]
+
+
+@pytest.fixture
+def tagging(network: Network) -> Iterator[Network]:
+    """The application, while it has the driver of port 1 put VLAN 77 into what it sends."""
+
+    def switch(vlan: str, mode: str) -> None:
+        network.app.stop()
+        network.app.command("port stop 1")
+        network.app.command(vlan)
+        network.app.command("port start 1")
+        network.app.command(f"set fwd {mode}")
+        network.app.start()
+
+    switch("tx_vlan set 1 77", "mac")
+    yield network
+    switch("tx_vlan reset 1", "io")
+
+
+def test_tags_that_the_driver_will_put_in(tagging: Network, tmp_path: Path) -> None:
+    """A hook runs before the driver: the tag is still beside the packet, and in the file all the same."""
+    hosts, out, wire = tagging.hosts, tmp_path / "dpcap.pcapng", tmp_path / "wire.pcap"
+    frames = list(traffic.mix(200))
+    expression = "vlan 77 and udp"
+    with (
+        tcpdump("--nano", "-i", "right", "-w", wire, run_in=hosts.run_in(hosts.wire)) as reference,
+        dpcap("--pid", str(tagging.app.pid), "-i", "port1", "-Q", "out", "-w", out, expression) as capture,
+    ):
+        before = tagging.app.stats(1)["TX-packets"]
+        lines = "\n".join(frame.hex() for frame in frames)
+        subprocess.run(
+            [*hosts.run_in(hosts.left), sys.executable, "-c", SEND], input=lines, text=True, check=True
+        )
+        wait_until(lambda: tagging.app.stats(1)["TX-packets"] >= before + len(frames), "all frames sent")
+        assert capture.end() == 0, capture.stderr
+        assert reference.end() == 0
+    expected = tcpdump_filter(wire, expression, tmp_path / "expected.pcap")
+    assert expected
+    captured = read_pcapng(out)
+    assert [(p.data, p.wirelen) for p in captured] == [(p.data, p.wirelen) for p in expected]

@@ -13,6 +13,7 @@ int main(int argc, char **argv)
 	struct rte_mempool *pool;
 	struct rte_mbuf *pkts[32];
 	pid_t child;
+	int command;
 
 	if (rte_eal_init(argc, argv) < 0 || dpcap_shim_init() != 0)
 		return 1;
@@ -27,10 +28,12 @@ int main(int argc, char **argv)
 		uint16_t n = rte_eth_rx_burst(0, 0, pkts, 32);
 
 		rte_pktmbuf_free_bulk(pkts, n);
-		if (i != 0 || getchar() == EOF)
+		if (i != 0 || (command = getchar()) == EOF)
 			continue;
-		/* One byte of input: time to fork. */
+		/* One byte of input: time to fork; another one than 'f': and to run a program. */
 		child = fork();
+		if (child == 0 && command != 'f')
+			execlp("sh", "sh", "-c", "echo forked $$; exec sleep 1000", (char *)NULL);
 		if (child == 0) {
 			/* Polling here is not allowed, but must not reach the parent's rings. */
 			for (int k = 0; k < 1000; k++)

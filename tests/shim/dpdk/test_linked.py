@@ -165,8 +165,9 @@ def compile_app(source: Path, prefix: Path) -> Path:
     return app
 
 
-def test_a_fork_keeps_nothing_of_the_parent(prefix, tmp_path):
-    """A child that lives on neither writes into the rings nor keeps the connection open."""
+@pytest.mark.parametrize("command", ["fork", "exec"])
+def test_a_fork_keeps_nothing_of_the_parent(prefix, tmp_path, command):
+    """A child, also one that runs a program, neither writes into rings nor keeps the connection open."""
     source = Path(shutil.copy(Path(__file__).parent / "forking.c", tmp_path))
     (library,) = prefix.glob("**/libdpcap_shim.so")
     env = {"LD_LIBRARY_PATH": str(library.parent)}
@@ -177,11 +178,13 @@ def test_a_fork_keeps_nothing_of_the_parent(prefix, tmp_path):
                 (ring,) = client.attach([0], directions=1, ring_size=65536)
                 assert app.process.stdin
                 assert app.process.stdout
-                app.process.stdin.write("f")
+                app.process.stdin.write(command[0])
                 app.process.stdin.close()
                 app.process.stdin = None
                 child = int(app.process.stdout.readline().split()[1])
                 wait_until(lambda: ring.received > 1000 and ring.read(), "packets of the parent")
+                held = [str(fd.readlink()) for fd in Path(f"/proc/{child}/fd").iterdir()]
+                assert not [target for target in held if "memfd:dpcap" in target]
                 app.process.kill()
                 with pytest.raises(SessionEndedError):
                     client.receive()
