@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import traffic
 
-from support.captures import read_pcapng, tshark_fields
+from support.captures import capinfos, read_pcapng, tshark_fields
 from support.command import dpcap, run_dpcap
 from support.testpmd import Testpmd, wait_until
 
@@ -122,6 +122,25 @@ def test_every_queue_is_captured_and_named(hugepages: HugePages, tmp_path: Path)
     for queue, packet in zip(queues, read_pcapng(out), strict=True):
         by_queue[queue].append(packet.data)
     assert dict(by_queue) == dict(enumerate(parts))
+
+
+def test_queues_of_several_lcores_in_order_of_time(
+    hugepages: HugePages, mix_pcap: Path, tmp_path: Path
+) -> None:
+    """Eight rings that two lcores fill at the same time are one file without a step back."""
+    out = tmp_path / "out.pcapng"
+    vdev = "net_pcap0," + ",".join([f"rx_pcap={mix_pcap}"] * 4) + ",infinite_rx=1"
+    options = ("--rxq=4", "--txq=4", "--nb-cores=2")
+    with Testpmd(
+        [vdev], eal_args=hugepages.eal_args, app_args=options, workers=2, mbufs=32768, megabytes=128
+    ) as app:
+        app.start()
+        done = run_dpcap("--pid", str(app.pid), "-i", "port0", "-c", "20000", "-w", out, "udp port 5060")
+        assert done.returncode == 0, done.stderr
+        app.wait_forwarded(1000)
+    rows = {tuple(row) for row in tshark_fields(out, "frame.interface_queue", "frame.packet_flags_direction")}
+    assert len(rows) == 8
+    assert capinfos(out)["Strict time order"] == "True"
 
 
 def test_two_applications(three_ports: Testpmd, hugepages: HugePages, tmp_path: Path) -> None:

@@ -58,9 +58,11 @@ def runtime_root() -> Path:
     return Path(os.environ.get("XDG_RUNTIME_DIR", "/tmp")) / "dpdk"
 
 
-def lcores() -> list[str]:
-    """Return EAL's arguments for a main lcore and one that forwards, on CPUs that this process may use."""
+def lcores(workers: int = 1) -> list[str]:
+    """Return EAL's arguments for a main lcore and those that forward, on CPUs that this process may use."""
     cpus = sorted(os.sched_getaffinity(0))
+    if workers > 1:
+        return ["--lcores=" + ",".join(f"{n}@{cpus[n % len(cpus)]}" for n in range(workers + 1))]
     return ["-l", f"{cpus[0]},{cpus[1]}"] if len(cpus) > 1 else [f"--lcores=(0-1)@{cpus[0]}"]
 
 
@@ -69,7 +71,7 @@ class Testpmd:
     A running testpmd with the given --vdev arguments. A context manager: leaving it ends the process.
 
     `eal_args` decide on its memory (see hugepages.HugePages.eal_args); `plugin=False` leaves the shim out.
-    `prefix` is that of the primary process, for a secondary one.
+    `prefix` is that of the primary process, for a secondary one; `workers` are lcores that forward.
     """
 
     __test__ = False
@@ -85,13 +87,21 @@ class Testpmd:
         mbufs: int = 8192,
         run_in: Iterable[str] = (),
         prefix: str | None = None,
+        workers: int = 1,
     ) -> None:
         self.prefix = prefix or f"dpcap-{os.getpid()}-{next(_numbers)}"
         self.runtime_dir = runtime_root() / self.prefix
         self.log = bytearray()
         self._huge_dir = next((a.split("=", 1)[1] for a in eal_args if a.startswith("--huge-dir=")), None)
         self.argv = [
-            *("dpdk-testpmd", *lcores(), "--no-pci", f"--file-prefix={self.prefix}", "-m", str(megabytes)),
+            *(
+                "dpdk-testpmd",
+                *lcores(workers),
+                "--no-pci",
+                f"--file-prefix={self.prefix}",
+                "-m",
+                str(megabytes),
+            ),
             *eal_args,
             *(["-d", PLUGIN] if plugin else []),
             *(f"--vdev={vdev}" for vdev in vdevs),
