@@ -70,7 +70,9 @@ def _run(argv: Sequence[str]) -> int:
 
     arguments = options.parse(argv)
     if arguments.help:
-        print(options.help_text([(c.name, c.description) for c in COMMANDS if c.description]))
+        from dpcap.capture.manual import help_text  # noqa: PLC0415
+
+        print(help_text(), end="")
     elif arguments.version:
         from dpcap.capture.version import report  # noqa: PLC0415
 
@@ -79,6 +81,10 @@ def _run(argv: Sequence[str]) -> int:
         from dpcap.capture import listing  # noqa: PLC0415
 
         return listing.run(arguments)
+    elif arguments.list_linktypes or arguments.list_time_stamps:
+        from dpcap.capture import listing  # noqa: PLC0415
+
+        return listing.types(arguments)
     elif arguments.dump or arguments.dump_language:
         from dpcap.capture import dump  # noqa: PLC0415
 

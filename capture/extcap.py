@@ -21,6 +21,7 @@ from dpcap.capture import discovery, protocol
 from dpcap.capture.client import Connection
 from dpcap.capture.errors import AccessError, DpcapError, FilterSyntaxError, ToolError, UsageError
 from dpcap.capture.expression import compiled
+from dpcap.capture.options import MAX_SNAPLEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -76,7 +77,7 @@ def run(argv: Sequence[str]) -> int:
     for option in ("--extcap-interface", "--extcap-capture-filter", "--fifo"):
         parser.add_argument(option)
     parser.add_argument("--direction", default="inout")
-    parser.add_argument("--snaplen", default=str(command_line.MAX_SNAPLEN))
+    parser.add_argument("--snaplen", default=str(MAX_SNAPLEN))
     parser.add_argument("--engine", default="jit")
     given, _ = parser.parse_known_args(argv)  # later releases may pass more
     if given.action is not None:
@@ -147,7 +148,7 @@ def _config() -> Iterator[str]:
         yield f"value {{arg=0}}{{value={value}}}{{display={display}}}{{default={default}}}"
     yield (
         "arg {number=1}{call=--snaplen}{display=Snapshot length}{type=integer}"
-        f"{{range=1,{command_line.MAX_SNAPLEN}}}{{default={command_line.MAX_SNAPLEN}}}"
+        f"{{range=1,{MAX_SNAPLEN}}}{{default={MAX_SNAPLEN}}}"
         "{tooltip=Bytes kept of a packet}"
     )
     yield "arg {number=2}{call=--engine}{display=Filter engine}{type=selector}{tooltip=How the filter runs}"

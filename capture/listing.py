@@ -34,7 +34,7 @@ def run(arguments: Arguments) -> int:
     applications = [
         a
         for a in discovery.applications()
-        if arguments.pid in (None, a.pid) and arguments.file_prefix in (None, a.file_prefix)
+        if (not arguments.pids or a.pid in arguments.pids) and arguments.file_prefix in (None, a.file_prefix)
     ]
     if arguments.json:
         entries = [_ask(a) for a in applications]
@@ -44,6 +44,25 @@ def run(arguments: Arguments) -> int:
         raise selection.no_application()
     for line in _lines([_ask(a) for a in applications]):
         print(line)
+    return 0
+
+
+def types(arguments: Arguments) -> int:
+    """Print what -y or -j can choose between for a port, as tcpdump -L and -J do."""
+    application = selection.choose_application(
+        discovery.applications(),
+        pid=arguments.pids[0] if arguments.pids else None,
+        file_prefix=arguments.file_prefix,
+        source="shim",
+    )
+    assert application.socket is not None  # noqa: S101 - that is what it was chosen for
+    with Connection.open(application.socket, application.who) as connection:
+        connection.hello()
+        port = selection.choose_ports(connection.ports(), arguments.interfaces, application.who)[0]
+    if arguments.list_linktypes:
+        print(f"Data link types for {port.label} (use option -y to set):\n  EN10MB (Ethernet)")
+    else:
+        print(f"Time stamp types for {port.label} (use option -j to set):\n  host (Host)")
     return 0
 
 

@@ -6,37 +6,36 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from dpcap import filters
-from dpcap.capture import discovery, protocol
-from dpcap.capture.client import Connection as Shim
+from dpcap.capture import protocol
 from dpcap.capture.client import seal_forms
 from dpcap.capture.errors import UsageError
 from dpcap.capture.expression import compiled, expression
 from dpcap.capture.file_options import file_options
-from dpcap.capture.pcapng import Interface, section
-from dpcap.capture.selection import choose_application, choose_ports
+from dpcap.capture.privileges import drop
 from dpcap.capture.session import Session, Stop
-from dpcap.ubpf_host import isa
+from dpcap.capture.targets import connect, header
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dpcap.capture.arguments import Arguments
-    from dpcap.capture.discovery import Application
     from dpcap.capture.progress import Progress
-    from dpcap.capture.protocol import Info, Port, Queue
+    from dpcap.capture.protocol import Queue
     from dpcap.capture.session import Sink
+    from dpcap.capture.sinks.compressed import CompressedSink
     from dpcap.capture.sinks.file import FileSink
     from dpcap.capture.sinks.rotation import RotatingSink, Rotation
     from dpcap.capture.sinks.tee import TeeSink
     from dpcap.capture.sinks.text import TextSink
-    from dpcap.capture.uprobe.connection import Connection as Uprobes
+    from dpcap.capture.targets import Target
     from dpcap.filters.filter import Filter
     from dpcap.filters.forms import Form
 
-    AnySink = FileSink | RotatingSink | TeeSink | TextSink
+    AnySink = FileSink | CompressedSink | RotatingSink | TeeSink | TextSink
 
 _SECOND = 1_000_000_000
 
@@ -48,82 +47,49 @@ def run(arguments: Arguments) -> int:
     # Before anything is touched: what cannot be compiled cannot be captured.
     program = compiled(lambda: filters.compile(text, optimize=not arguments.no_optimize))
     forms = _forms(program)
-    application = _choose(arguments)
-    with _connect(application, arguments, program) as connection, Stop() as stop:
-        info = connection.hello()
-        ports = choose_ports(connection.ports(), arguments.interfaces, application.who)
-        if len(ports) > protocol.MAX_PORTS:
-            raise UsageError(f"one capture takes {protocol.MAX_PORTS} ports at most: name them with -i")
-        request = protocol.AttachRequest(
-            ports=[(port.port, interface_id) for interface_id, port in enumerate(ports)],
-            snaplen=arguments.snaplen,
-            directions=protocol.DIRECTIONS[arguments.direction],
-            engine=protocol.ENGINES[arguments.engine],
-            forms=[(len(form.code) // isa.SLOT_SIZE, len(form.rodata)) for form in forms.values()],
-        )
+    with ExitStack() as stack:
+        targets = connect(arguments, program, stack)
+        stop = stack.enter_context(Stop())
+        if arguments.user is not None:
+            drop(arguments.user)
         start_ns = time.time_ns()
-        sink = _open_sink(arguments, options.rotation, ports)
+        sink = _open_sink(arguments, options.rotation, [name for target in targets for name in target.names])
         session = Session(
             sink,
             stop,
             count=_smaller(arguments.count, options.packets),
             until_ns=start_ns + options.seconds * _SECOND if options.seconds else 0,
-            slack_ns=connection.slack_ns,
+            slack_ns=max(target.connection.slack_ns for target in targets),
         )
         progress = _progress(arguments, session, sink)
         session.report = lambda: _print_progress(session, list(forms), progress)
         session.keeps_queues = verbose = "-v" in arguments.printer_flags and arguments.write is not None
+        session.statistics_blocks = lambda: _statistics(session, start_ns)
         try:
             memory = seal_forms(forms.values())
             try:
-                session.attach(connection, request, memory)
+                for target in targets:
+                    session.attach(target.connection, target.request(arguments, forms.values()), memory)
             finally:
                 os.close(memory)
         except BaseException:
             sink.discard()
             raise
         if not arguments.quiet:
-            _announce(ports, arguments.snaplen, connection.notes)
+            _announce(targets, arguments.snaplen)
         _capture(
             session,
             sink,
-            _header(arguments, application, info, ports, text),
+            header(arguments, targets, text),
             lambda: _statistics(session, start_ns),
             progress,
-            quiet=arguments.quiet,
+            quiet=arguments.quiet or arguments.count_only,
         )
         if verbose:
             print("\n".join(_form_lines(session.queues, list(forms))), file=sys.stderr)
+        if arguments.count_only:
+            print(_count(session.captured, "packet"), flush=True)
     return 0
-
-
-def _choose(arguments: Arguments) -> Application:
-    """Find the application; where that is asked for, put the shim into it."""
-    if not arguments.inject:
-        return choose_application(
-            discovery.applications(),
-            pid=arguments.pid,
-            file_prefix=arguments.file_prefix,
-            source=arguments.source,
-        )
-    from dpcap.capture import injection  # noqa: PLC0415 - rarely asked for
-
-    def say(line: str) -> None:
-        if not arguments.quiet:
-            print(f"dpcap: {line}", file=sys.stderr)
-
-    return injection.ready(arguments.pid, arguments.file_prefix, say)
-
-
-def _connect(application: Application, arguments: Arguments, tap: Filter) -> Shim | Uprobes:
-    """Connect to the application's shim, or prepare uprobes on it."""
-    if application.socket is not None and arguments.source != "uprobe":
-        return Shim.open(application.socket, application.who)
-    from dpcap.capture.uprobe.connection import Connection as Uprobes  # noqa: PLC0415 - with its libraries
-
-    uprobes = Uprobes(application)
-    uprobes.prepare(tap)
-    return uprobes
 
 
 def _forms(program: Filter) -> dict[str, Form]:
@@ -136,34 +102,36 @@ def _smaller(count: int | None, packets: int) -> int | None:
     return min((n for n in (count, packets) if n), default=None)
 
 
-def _open_sink(arguments: Arguments, rotation: Rotation | None, ports: Sequence[Port]) -> AnySink:
+def _open_sink(arguments: Arguments, rotation: Rotation | None, names: Sequence[str]) -> AnySink:
     """Open what is written to. Each kind is imported when it is needed."""
-    if arguments.write is None:
-        return _text_sink(arguments, ports)
+    if arguments.write is None and not arguments.count_only:
+        return _text_sink(arguments, names)
+    path = arguments.write or os.devnull
     if rotation is not None:
         from dpcap.capture.sinks.rotation import RotatingSink  # noqa: PLC0415
 
         if arguments.print:
             raise UsageError("--print goes with one file, not with several")
-        return RotatingSink(arguments.write, rotation)
-    from dpcap.capture.sinks.file import STDOUT, FileSink  # noqa: PLC0415
+        return RotatingSink(path, rotation, group_read=arguments.group_read)
+    from dpcap.capture.sinks.compressed import open_file  # noqa: PLC0415
+    from dpcap.capture.sinks.file import STDOUT  # noqa: PLC0415
 
+    if path == STDOUT and (arguments.print or arguments.count_only):
+        raise UsageError(f"{'--print' if arguments.print else '--count'} and -w - both want standard output")
+    file = open_file(path, group_read=arguments.group_read)
     if not arguments.print:
-        return FileSink(arguments.write)
+        return file
     from dpcap.capture.sinks.tee import TeeSink  # noqa: PLC0415
 
-    if arguments.write == STDOUT:
-        raise UsageError("--print and -w - both want standard output")
-    text = _text_sink(arguments, ports)
-    return TeeSink(FileSink(arguments.write), text)
+    return TeeSink(file, _text_sink(arguments, names))
 
 
-def _text_sink(arguments: Arguments, ports: Sequence[Port]) -> TextSink:
+def _text_sink(arguments: Arguments, names: Sequence[str]) -> TextSink:
     from dpcap.capture.sinks.stamps import Stamper  # noqa: PLC0415
     from dpcap.capture.sinks.text import TextSink  # noqa: PLC0415
 
     return TextSink(
-        [port.label for port in ports],
+        names,
         flags=arguments.printer_flags,
         stamper=Stamper(arguments.time_format, nano=arguments.nano),
         number=arguments.number,
@@ -171,44 +139,18 @@ def _text_sink(arguments: Arguments, ports: Sequence[Port]) -> TextSink:
     )
 
 
-def _announce(ports: Sequence[Port], snaplen: int, notes: Sequence[str]) -> None:
+def _announce(targets: Sequence[Target], snaplen: int) -> None:
     """Say what is captured, as tcpdump does."""
-    names = ", ".join(f"{port.label} ({port.name})" if port.name else port.label for port in ports)
-    for note in notes:
+    for note in (note for target in targets for note in target.connection.notes):
         print(f"dpcap: {note}", file=sys.stderr)
+    names = ", ".join(
+        f"{name} ({port.name})" if port.name else name
+        for target in targets
+        for name, port in zip(target.names, target.ports, strict=True)
+    )
     print(
         f"dpcap: listening on {names}, link-type EN10MB (Ethernet), snapshot length {snaplen} bytes",
         file=sys.stderr,
-    )
-
-
-def _header(
-    arguments: Arguments, application: Application, info: Info, ports: Sequence[Port], text: str
-) -> bytes:
-    """Return the blocks that begin the file."""
-    system = os.uname()
-    interfaces = (
-        Interface(
-            name=port.label,
-            description=f"{port.name} of {application.who}",
-            mac=port.mac,
-            speed=port.speed,
-            filter=text,
-            os=info.dpdk_version,
-            hardware=port.driver,
-        )
-        for port in ports
-    )
-    blocks = [interface.block(arguments.snaplen) for interface in interfaces]
-    return b"".join(
-        [
-            section(
-                hardware=system.machine,
-                os=f"{system.sysname} {system.release}",
-                application=f"dpcap {protocol.VERSION} ({info.dpdk_version})",
-            ),
-            *blocks,
-        ]
     )
 
 

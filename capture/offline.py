@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from dpcap import filters
 from dpcap.capture import pcap_read, pcapng_read, savefile
@@ -19,6 +19,7 @@ from dpcap.capture.expression import compiled, expression
 from dpcap.capture.file_options import file_options
 from dpcap.capture.offline_output import CountOutput, FileOutput, TextOutput
 from dpcap.capture.pcapng_read import Packet, PcapngError
+from dpcap.capture.privileges import drop
 from dpcap.capture.sinks.file import STDOUT
 from dpcap.capture.stop import Interruptible
 from dpcap.filters import cbpf, libpcap
@@ -44,24 +45,31 @@ def run(arguments: Arguments) -> int:
     assert path is not None  # noqa: S101 - that is what brought us here
     _refuse(arguments, path)
     selector = Selector(arguments, path)
+    with savefile.opened(path) as file:
+        if arguments.user is not None:
+            drop(arguments.user)
+        _filter(arguments, path, selector, file)
+    return 0
+
+
+def _filter(arguments: Arguments, path: str, selector: Selector, file: BinaryIO) -> None:
     outputs = _outputs(arguments, path)
     limit = min((n for n in (arguments.count, file_options(arguments).packets) if n), default=None)
     try:
         reading = _Reading(selector, outputs, limit, burst=1 if _is_stream(path) else _BURST)
         with Interruptible() as ending:
-            reading.run(ending.iterate(_announced(savefile.items(path), path, quiet=arguments.quiet)))
+            reading.run(ending.iterate(_announced(savefile.read(file, path), path, quiet=arguments.quiet)))
     finally:
         for output in outputs:
             output.finish()
-    return 0
 
 
-def first_link(path: str) -> Link:
-    """Return what the first interface of a file is linked to. Raises DpcapError when there is none."""
+def first_link(path: str) -> tuple[Link, int]:
+    """Return link and snapshot length of a file's first interface. Raises DpcapError when there is none."""
     for item in savefile.items(path):
         interface = _described(item)
         if interface is not None and not isinstance(item, Packet):
-            return Link(interface.linktype, item.order)
+            return Link(interface.linktype, item.order), interface.snaplen or libpcap.SNAPLEN
     raise DpcapError(f"{path} describes no interface: it has no link type")
 
 
@@ -80,6 +88,10 @@ def _refuse(arguments: Arguments, path: str) -> None:
     if options.rotation:
         raise UsageError(
             f"-r writes one file: split {path} before or after with editcap -c N or -i SECONDS (Wireshark)"
+        )
+    if arguments.comments:
+        raise UsageError(
+            "--capture-comment is for new files: editcap --capture-comment TEXT adds one to a file"
         )
     if options.seconds:
         raise UsageError("-a duration is about live captures: a file is read to its end (or -c N packets)")
@@ -112,7 +124,7 @@ def _is_stream(path: str) -> bool:
 def _outputs(arguments: Arguments, path: str) -> list[Output]:
     outputs: list[Output] = []
     if arguments.write is not None:
-        outputs.append(FileOutput(arguments.write))
+        outputs.append(FileOutput(arguments.write, group_read=arguments.group_read))
     if arguments.count_only:
         outputs.append(CountOutput())
     elif arguments.write is None or arguments.print:

@@ -36,8 +36,8 @@ class Output(Protocol):
 class FileOutput:
     """Writes blocks as they stood in the file that they come from."""
 
-    def __init__(self, path: str) -> None:
-        self._sink = open_file(path)
+    def __init__(self, path: str, *, group_read: bool = False) -> None:
+        self._sink = open_file(path, group_read=group_read)
         self._started = False
 
     def put(self, items: Sequence[Packet | Block]) -> None:

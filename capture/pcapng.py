@@ -26,7 +26,7 @@ _SHB, _IDB, _ISB, _EPB = 0x0A0D0D0A, 1, 5, 6
 _BYTE_ORDER_MAGIC = 0x1A2B3C4D
 LINKTYPE_ETHERNET = 1
 
-_OPT_ENDOFOPT = 0
+_OPT_ENDOFOPT, _OPT_COMMENT = 0, 1
 _SHB_HARDWARE, _SHB_OS, _SHB_USERAPPL = 2, 3, 4
 _IF_NAME, _IF_DESCRIPTION, _IF_MACADDR, _IF_SPEED = 2, 3, 6, 8
 _IF_TSRESOL, _IF_FILTER, _IF_OS, _IF_HARDWARE = 9, 11, 12, 15
@@ -54,11 +54,22 @@ def _texts(options: Iterable[tuple[int, str]]) -> list[Option]:
     return [(code, text.encode("utf-8", "surrogateescape")) for code, text in options if text]
 
 
-def section(*, hardware: str = "", os: str = "", application: str = "") -> bytes:
+def section(
+    *, hardware: str = "", os: str = "", application: str = "", comments: Iterable[str] = ()
+) -> bytes:
     """Return the section header block that begins the file."""
     body = struct.pack("=IHHq", _BYTE_ORDER_MAGIC, 1, 0, -1)  # version 1.0, length not known
     return _block(
-        _SHB, body, _texts([(_SHB_HARDWARE, hardware), (_SHB_OS, os), (_SHB_USERAPPL, application)])
+        _SHB,
+        body,
+        _texts(
+            [
+                *((_OPT_COMMENT, c) for c in comments),
+                (_SHB_HARDWARE, hardware),
+                (_SHB_OS, os),
+                (_SHB_USERAPPL, application),
+            ]
+        ),
     )
 
 

@@ -18,17 +18,29 @@ if TYPE_CHECKING:
 STDIN = "-"
 
 
-def items(path: str) -> Iterator[Packet | Block]:
-    """Yield packets as Packet and all else as Block, in the order of the file; ``-`` is standard input.
-
-    Raises DpcapError when there is no such file, PcapngError where it stops making sense: what came before
-    is right.
-    """
+def opened(path: str) -> BinaryIO:
+    """Open a file, or standard input. Raises DpcapError when that is impossible."""
     try:
-        with open(0 if path == STDIN else path, "rb", closefd=path != STDIN) as file:
-            yield from _items(Input(file), "standard input" if path == STDIN else path)
+        return open(0 if path == STDIN else path, "rb", closefd=path != STDIN)
     except OSError as error:
         raise DpcapError(f"cannot read {path}: {error.strerror}") from error
+
+
+def read(file: BinaryIO, path: str) -> Iterator[Packet | Block]:
+    """Yield packets as Packet and all else as Block, in the order of the file that was opened by path.
+
+    Raises PcapngError where it stops making sense: what came before is right.
+    """
+    try:
+        yield from _items(Input(file), "standard input" if path == STDIN else path)
+    except OSError as error:
+        raise DpcapError(f"cannot read {path}: {error.strerror}") from error
+
+
+def items(path: str) -> Iterator[Packet | Block]:
+    """Open and read a file; ``-`` is standard input. Raises as opened() and read() do."""
+    with opened(path) as file:
+        yield from read(file, path)
 
 
 def _items(stream: Input, name: str) -> Iterator[Packet | Block]:

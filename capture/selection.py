@@ -81,6 +81,29 @@ def _wanted(
     return wanted
 
 
+def choose_applications(
+    applications: Sequence[Application],
+    *,
+    pids: Sequence[int],
+    file_prefix: str | None,
+    source: str | None,
+    everything: bool,
+) -> list[Application]:
+    """Return the applications that are meant: by several pids, or with everything all. Raises as above."""
+    if len(pids) > 1:
+        wanted = [
+            choose_application(applications, pid=pid, file_prefix=file_prefix, source=source)
+            for pid in dict.fromkeys(pids)
+        ]
+        return sorted(wanted, key=lambda a: a.pid)
+    if everything and not pids and file_prefix is None:
+        capable = [a for a in applications if a.socket is not None or source == "uprobe"]
+        if len(capable) > 1:
+            return capable
+    pid = pids[0] if pids else None
+    return [choose_application(applications, pid=pid, file_prefix=file_prefix, source=source)]
+
+
 def no_application() -> DpcapError:
     """Say that there is nothing to capture from, or that it is somebody else's."""
     hidden = discovery.hidden_runtime_dirs()

@@ -40,6 +40,7 @@ _BUSY_BYTES = 128 << 10
 _SLACK_NS = 5_000_000
 # How long the applications may take to let go of the rings at the end.
 _DETACH_PATIENCE = 2.0  # seconds
+_STATISTICS_SECONDS = 60.0
 
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -55,6 +56,9 @@ class Sink(Protocol):
 
     def drain(self, drain: Drain, limits: Limits, *, flush: bool = False) -> Result:
         """Take what the rings hold; raises BrokenPipeError when nobody wants more."""
+
+    def insert(self, blocks: bytes) -> None:
+        """Take blocks that are no packets; called between packets only."""
 
     def fileno(self) -> int:
         """Return the descriptor written to."""
@@ -151,6 +155,10 @@ class Session:
         self._stop = stop
         self._count = count
         self._until_ns = until_ns
+        # Makes statistics blocks that are written while a capture runs, for who reads along or loses the end.
+        self.statistics_blocks: Callable[[], bytes] = bytes
+        self.statistics_seconds = _STATISTICS_SECONDS
+        self._statistics_due = time.monotonic() + self.statistics_seconds
         self.report: Callable[[], None] = lambda: None  # called when a signal asks for statistics
         self.tick: Callable[[], None] = lambda: None  # called all the time, some ten times a second at least
         self._drain = Drain(slack_ns=slack_ns)
@@ -196,6 +204,9 @@ class Session:
                 elif result.stop == ring.IDLE and result.bytes < _BUSY_BYTES:
                     self._sleep()
                 self._look_at_sockets()
+                if not result.partial and time.monotonic() >= self._statistics_due:
+                    self._statistics_due = time.monotonic() + self.statistics_seconds
+                    self._sink.insert(self.statistics_blocks())
                 if self._stop.report_asked:
                     self._stop.report_asked = False
                     self.report()

@@ -18,6 +18,7 @@ ffi.cdef(
     pcap_t *pcap_open_dead(int linktype, int snaplen);
     pcap_t *pcap_open_offline(const char *path, char *error);
     int pcap_datalink(pcap_t *);
+    int pcap_datalink_name_to_val(const char *);
     void pcap_close(pcap_t *);
     char *pcap_geterr(pcap_t *);
     const char *pcap_datalink_val_to_name(int dlt);

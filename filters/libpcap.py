@@ -44,6 +44,10 @@ _FILE_MAGIC: Final = 0xA1B2C3D4
 _NATIVE: Final = "<" if sys.byteorder == "little" else ">"
 
 
+# LINKTYPE_ATM_RFC1483: where those begin that stand for other numbers in libpcap.
+_FIRST_MATCHING_LINKTYPE: Final = 100
+
+
 class Link(NamedTuple):
     """What packets are: the LINKTYPE of the file they come from, and the file's byte order, for struct."""
 
@@ -63,6 +67,19 @@ def link_name(linktype: int) -> str:
         if name == ffi.NULL:
             return str(linktype)
         return f"{ffi.string(name).decode()} ({ffi.string(description).decode()})"
+
+
+def linktype(name: str) -> int | None:
+    """The LINKTYPE that libpcap calls so (EN10MB, RAW, LINUX_SLL2); None: there is none.
+
+    Its numbers inside are those of files, except for some which are searched for.
+    """
+    dlt = int(lib.pcap_datalink_name_to_val(name.encode()))
+    if dlt < 0:
+        return None
+    candidates = (dlt, *range(_FIRST_MATCHING_LINKTYPE, _FIRST_MATCHING_LINKTYPE + 10))
+    found: int = next(n for n in candidates if link_name(n).split()[0] == name.upper())
+    return found
 
 
 def _open(link: Link) -> Any:

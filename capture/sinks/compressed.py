@@ -13,7 +13,7 @@ from dpcap.capture.sinks.file import FileSink
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dpcap.capture.compression import Kind
+    from dpcap.capture.compression import Compressor
     from dpcap.capture.ring import Drain, Limits, Result
 
 _BUFFER = 1 << 20  # bytes taken from the rings at once
@@ -21,21 +21,23 @@ _BUFFER = 1 << 20  # bytes taken from the rings at once
 _FLUSH_SECONDS = 1.0
 
 
-def open_file(path: str) -> FileSink | CompressedSink:
+def open_file(path: str, *, group_read: bool = False) -> FileSink | CompressedSink:
     """Open a file to write to: compressed when its name ends with .gz, .zst or .lz4.
 
     Raises OutputError, UsageError, or ToolError when a package is missing.
     """
     kind = kind_of(path)
-    return FileSink(path) if kind is None else CompressedSink(path, kind)
+    stream = kind.compressor() if kind else None  # says what is missing before a file is made
+    file = FileSink(path, group_read=group_read)
+    return CompressedSink(file, stream) if stream else file
 
 
 class CompressedSink:
     """As FileSink; sizes are those before compression."""
 
-    def __init__(self, path: str, kind: Kind) -> None:
-        self._stream = kind.compressor()
-        self._file = FileSink(path)
+    def __init__(self, file: FileSink, stream: Compressor) -> None:
+        self._file = file
+        self._stream = stream
         self._trailer: Callable[[], bytes] = bytes
         self._buffer = bytearray(_BUFFER)
         self._flushed = time.monotonic()
@@ -78,6 +80,8 @@ class CompressedSink:
         self._size += len(blocks)
         self._is_dirty = True
         self._file.write(self._stream.compress(blocks))
+
+    insert = write
 
     def flush(self) -> None:
         """Write all that is needed to read what went in so far."""

@@ -37,7 +37,8 @@ class FileSink:
     Opening checks that the path can be written; an existing file keeps its content until start().
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, group_read: bool = False) -> None:
+        """Open a file; group_read makes it one that its group may read, and nobody else (dumpcap's -g)."""
         self._path = path
         self._fd = -1
         self._trailer: Callable[[], bytes] = bytes
@@ -55,6 +56,8 @@ class FileSink:
                 self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
             except OSError as error:
                 raise OutputError(f"{path}: {error.strerror}") from error
+        if group_read and self._created:
+            os.fchmod(self._fd, 0o640)
         # What was written halfway can be taken back, or it cannot.
         mode = os.fstat(self._fd).st_mode
         self._is_regular = stat.S_ISREG(mode) and path != STDOUT
@@ -110,6 +113,8 @@ class FileSink:
                 os.ftruncate(self._fd, self._size)
                 os.lseek(self._fd, 0, os.SEEK_END)
             raise self._failure(error.errno) from error
+
+    insert = write
 
     def _cut(self, drain: Drain) -> None:
         """Take back a block that was written in part, so that the file ends with a whole one."""

@@ -11,9 +11,11 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from dpcap.capture.compression import kind_of
 from dpcap.capture.errors import UsageError
 from dpcap.capture.ring import AGAIN, BYTES, IDLE, TIME, Result
-from dpcap.capture.sinks.file import STDOUT, FileSink
+from dpcap.capture.sinks.compressed import open_file
+from dpcap.capture.sinks.file import STDOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,11 +43,15 @@ class Rotation(NamedTuple):
 class RotatingSink:
     """Writes one file after the other. done says that there will be no further one."""
 
-    def __init__(self, path: str, rotation: Rotation) -> None:
-        """Open the first file. Raises OutputError or UsageError."""
+    def __init__(self, path: str, rotation: Rotation, *, group_read: bool = False) -> None:
+        """Open the first file. Raises OutputError or UsageError. group_read as for FileSink."""
         if path == STDOUT:
             raise UsageError("standard output is one file: rotation needs a name (-w FILE)")
-        self._path = path
+        kind = kind_of(path)
+        # Numbers go before it: what a file is called at the end says how it is compressed.
+        self._suffix = kind.suffix if kind else ""
+        self._path = path.removesuffix(self._suffix)
+        self._group_read = group_read
         self._rotation = rotation
         self._header = b""
         self._trailer: Callable[[], bytes] = bytes
@@ -57,7 +63,7 @@ class RotatingSink:
         self._packets = 0  # in this file
         self._begin_ns = self._aligned(time.time_ns())
         self._path_now = self._name()
-        self._file = FileSink(self._path_now)
+        self._file = open_file(self._path_now, group_read=self._group_read)
         self.done = False
 
     def fileno(self) -> int:
@@ -91,6 +97,10 @@ class RotatingSink:
             self._rotate()
             return result._replace(stop=AGAIN)
         return result
+
+    def insert(self, blocks: bytes) -> None:
+        """Put blocks that are no packets into the file written to."""
+        self._file.insert(blocks)
 
     def finish(self) -> None:
         """End the last file."""
@@ -155,7 +165,7 @@ class RotatingSink:
         self._is_full = False
         self._packets = 0
         self._path_now = self._name()
-        self._file = FileSink(self._path_now)
+        self._file = open_file(self._path_now, group_read=self._group_read)
         self._file.start(self._header, self._trailer)
         self._count_file()
 
@@ -170,6 +180,9 @@ class RotatingSink:
                 os.unlink(oldest)
 
     def _name(self) -> str:
+        return self._stem() + self._suffix
+
+    def _stem(self) -> str:
         rotation = self._rotation
         local = time.localtime(self._begin_ns // _SECOND)
         if rotation.numbered:

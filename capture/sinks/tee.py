@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dpcap.capture.ring import Drain, Limits, Result
+    from dpcap.capture.sinks.compressed import CompressedSink
     from dpcap.capture.sinks.file import FileSink
     from dpcap.capture.sinks.text import TextSink
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 class TeeSink:
     """Prints what it writes. Packets pass through memory once, as printing needs them there anyway."""
 
-    def __init__(self, file: FileSink, text: TextSink) -> None:
+    def __init__(self, file: FileSink | CompressedSink, text: TextSink) -> None:
         self._file = file
         self._text = text
 
@@ -41,6 +42,10 @@ class TeeSink:
             self._file.write(blocks)
             self._text.write(blocks)
         return result
+
+    def insert(self, blocks: bytes) -> None:
+        """Put blocks that are no packets into the file."""
+        self._file.insert(blocks)
 
     def finish(self) -> None:
         """End both."""

@@ -163,6 +163,9 @@ class TextSink:
             self._buffer = bytearray(2 * len(self._buffer))
         return result, memoryview(self._buffer)[: result.bytes]
 
+    def insert(self, blocks: bytes) -> None:
+        """Leave out blocks that are no packets."""
+
     @property
     def done(self) -> bool:
         """Whether it wants no more packets."""

@@ -7,12 +7,13 @@ import subprocess
 
 import pytest
 
-from dpcap.capture import arguments
-from dpcap.capture.arguments import PRINTER_FLAGS, parse
+from dpcap.capture.arguments import parse
 from dpcap.capture.cli import COMMANDS
 from dpcap.capture.errors import UsageError
+from dpcap.capture.manual import help_text
+from dpcap.capture.options import PRINTER_FLAGS
 
-HELP = arguments.help_text([(c.name, c.description) for c in COMMANDS])
+HELP = help_text()
 
 
 @pytest.mark.parametrize(
