@@ -6,12 +6,14 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from setuptools import setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent
+MANUAL = ROOT / "build" / "dpcap.1"
 VERSION = re.search(r"VERSION (\d+\.\d+\.\d+) LANGUAGES", (ROOT / "CMakeLists.txt").read_text())[1]
 
 
@@ -51,8 +53,19 @@ class CMakeBuildExt(build_ext):
             (native / "dpdk-version").write_text(f"{headers[1] if headers else ''}\n")
 
 
+def write_manual() -> None:
+    """Make dpcap.1 of the tables of options, commands and exit codes."""
+    sys.path.insert(0, str(ROOT / "src"))
+    from dpcap.capture.manual import page  # noqa: PLC0415 - of the tree that is built
+
+    MANUAL.parent.mkdir(exist_ok=True)
+    MANUAL.write_text(page(VERSION))
+
+
+write_manual()  # data files have to be there before anything is built
 setup(
     version=VERSION,
+    data_files=[("share/man/man1", [str(MANUAL.relative_to(ROOT))])],
     cmdclass={"build_ext": CMakeBuildExt},
     cffi_modules=[
         "ubpf_host/_vm_build.py:ffi",

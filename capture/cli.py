@@ -36,6 +36,7 @@ COMMANDS = (
     ),
     Command("detach", "dpcap.capture.detach_command", ""),
     Command("extcap", "dpcap.capture.extcap", "make the ports interfaces of Wireshark and tshark"),
+    Command("completion", "dpcap.capture.completion", "print completion for bash or zsh"),
 )
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What users read, made of the tables of options, commands and exit codes: --help and the manual page.
 
-``python -m dpcap.capture.manual`` prints the page; setup.py installs it.
+setup.py installs the page.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def help_text() -> str:
         lines += ["", f"{group}:"]
         if group == PRINTING:
             flags = " ".join(f"-{flag}" for flag in PRINTER_FLAGS)
-            lines.append(f"  {flags} -t -tt ... -T TYPE  as tcpdump prints with them")
+            lines.append(f"  {flags} -# -t -tt ... -T TYPE  as tcpdump prints with them")
         for option in OPTIONS:
             if option.group == group and option.help:
                 left = _left(option.flags, option.metavar)

@@ -134,7 +134,7 @@ OPTIONS: Final = (
     Option(("-t",), "counted", "time_format", "", PRINTING,
            more="No time; -tt seconds since 1970; -ttt since the packet before; -tttt with date; -ttttt since the "
            "first packet"),
-    _flag("-# --number", "number", "number the printed packets", PRINTING),
+    _flag("-# --number", "number", "", PRINTING, "Number the printed packets"),
     _flag("--nano", "nano", "print nanoseconds instead of microseconds", PRINTING),
     _flag("--micro", "micro", "", PRINTING, "Print microseconds, which is the default"),
     Option(("--time-stamp-precision",), "value", "precision", "", PRINTING, "UNIT", ("micro", "nano"),
