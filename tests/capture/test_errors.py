@@ -157,3 +157,24 @@ def test_a_reader_that_leaves_is_no_failure():
     assert dpcap.stderr.read() == b""
     dpcap.stderr.close()
     assert dpcap.wait() == 0
+
+
+def choose(applications, *, pids=(), everything=False, prefix=None, source=None):
+    return [
+        a.pid
+        for a in selection.choose_applications(
+            applications, pids=pids, file_prefix=prefix, source=source, everything=everything
+        )
+    ]
+
+
+def test_several_applications():
+    several = [app(1, "a"), app(2, "b"), app(3, "c", socket=False)]
+    assert choose(several, everything=True) == [1, 2]
+    assert choose(several, pids=[2, 1, 2]) == [1, 2]
+    assert choose(several, pids=[2], everything=True) == [2]
+    assert choose(several, prefix="a", everything=True) == [1]
+    with pytest.raises(errors.AmbiguousApplicationError):
+        choose(several)
+    with pytest.raises(errors.NoApplicationError):
+        choose(several, pids=[1, 9])

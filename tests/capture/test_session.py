@@ -13,7 +13,7 @@ import pytest
 
 from dpcap.capture import protocol
 from dpcap.capture.errors import DpcapError, OutputError
-from support.captures import assert_whole, drop_counts, last_statistics
+from support.captures import ISB, assert_whole, blocks, drop_counts, last_statistics
 from support.rings import HEADER, MB, Running, attach, numbers
 from support.testpmd import wait_until
 
@@ -206,3 +206,18 @@ def test_nohup_is_respected():
     code = "from dpcap.capture.session import *\nwith Stop(): print(signal.getsignal(signal.SIGHUP).name)"
     done = subprocess.run(["nohup", sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "SIG_IGN\n"
+
+
+def test_statistics_come_while_it_runs(producer, running):
+    """A file whose end is lost tells how many packets were dropped before."""
+    producer.attach(running.session)
+    running.session.statistics_blocks = running.trailer
+    running.session._statistics_due = 0.0
+    producer.tell("packets 0 10 64")
+    running.start()
+    wait_until(lambda: running.session.captured == 10, "packets")
+    running.end()
+    kinds = [kind for kind, _ in blocks(running.path)]
+    assert kinds.count(ISB) == 2
+    assert kinds[-1] == ISB
+    assert_whole(running.path)
