@@ -83,6 +83,8 @@ def _look_into(application: Application) -> Entry:
     try:
         with Uprobes(application) as uprobes:
             return Entry(application, "uprobe", uprobes.hello(), uprobes.ports(), None)
+    except (FileNotFoundError, ProcessLookupError):
+        return Entry(application, None, None, [], "it has just ended")
     except DpcapError as error:
         reason = f"{selection.no_shim_reason(application)}; {error}"
         return Entry(application, None, None, [], reason)

@@ -74,7 +74,7 @@ def linktype(name: str) -> int | None:
 
     Its numbers inside are those of files, except for some which are searched for.
     """
-    dlt = int(lib.pcap_datalink_name_to_val(name.encode()))
+    dlt = int(lib.pcap_datalink_name_to_val(name.encode("utf-8", "surrogateescape")))
     if dlt < 0:
         return None
     candidates = (dlt, *range(_FIRST_MATCHING_LINKTYPE, _FIRST_MATCHING_LINKTYPE + 10))
