@@ -163,6 +163,8 @@ def _parser() -> _Parser:
         add_help=False,
         allow_abbrev=False,  # an option added later must not change what a script means
         usage=argparse.SUPPRESS,
+        # With a width argparse does not import shutil to ask the terminal's, for each option.
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, width=100),
     )
     parser.add_argument("filter", nargs="*")
     for option in OPTIONS:
