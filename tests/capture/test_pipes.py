@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from support.captures import assert_whole, read_pcapng, tshark_fields
+from support.captures import IDB, assert_whole, blocks, options, read_pcapng, tshark_fields
 from support.command import dpcap_argv
 from support.testpmd import Testpmd
 
@@ -74,6 +74,22 @@ def test_several_applications_in_one_file(suffix, apps, tmp_path):
         (f"port0@{one.prefix}", 90), (f"port0@{two.prefix}", 70), (f"port1@{two.prefix}", 71),
     }  # fmt: skip
     assert f"port0@{one.prefix} (net_null0)" in done.stderr
+    _, section = blocks(plain)[0]
+    described = options(section[16:])
+    assert b"dpcap" in described[4]
+    assert b"DPDK" in described[4]
+    assert described[2]  # the processor
+    assert described[3].startswith(b"Linux ")
+    interfaces = [options(body[8:]) for kind, body in blocks(plain) if kind == IDB]
+    assert [i[2].decode() for i in interfaces] == [
+        f"port0@{one.prefix}",
+        f"port0@{two.prefix}",
+        f"port1@{two.prefix}",
+    ]
+    for interface, app in zip(interfaces, (one, two, two), strict=True):
+        assert f"dpdk-testpmd (pid {app.pid})".encode() in interface[3]
+        assert len(interface[6]) == 6
+        assert interface[15] == b"net_null"
     if shutil.which("tshark"):
         names = {row[0] for row in tshark_fields(plain, "frame.interface_name")}
         assert names == {port for port, _ in sizes}
