@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-_DLT_EN10MB = 1
+#: The link type that filters are for.
+DLT_EN10MB = 1
 
 
 class InputError(Exception):
@@ -40,7 +41,15 @@ class _Header(ctypes.Structure):
 
 
 def read_packets(path: Path) -> list[bytes]:
-    """The packets of a capture file, in whatever format libpcap reads."""
+    """The Ethernet frames of a capture file."""
+    link, packets = read_capture(path)
+    if link != DLT_EN10MB:
+        raise InputError(f"{path}: its packets are no Ethernet frames, which filters are for")
+    return packets
+
+
+def read_capture(path: Path) -> tuple[int, list[bytes]]:
+    """The link type and the packets of a capture file, in whatever format libpcap reads."""
     library = ctypes.CDLL(ctypes.util.find_library("pcap") or "libpcap.so.0.8")
     library.pcap_open_offline.restype = ctypes.c_void_p
     library.pcap_geterr.restype = ctypes.c_char_p
@@ -53,8 +62,7 @@ def read_packets(path: Path) -> list[bytes]:
     header, data = ctypes.POINTER(_Header)(), ctypes.c_void_p()
     packets = []
     try:
-        if library.pcap_datalink(handle) != _DLT_EN10MB:
-            raise InputError(f"{path}: its packets are no Ethernet frames, which filters are for")
+        link = library.pcap_datalink(handle)
         while (found := library.pcap_next_ex(handle, ctypes.byref(header), ctypes.byref(data))) == 1:
             packets.append(ctypes.string_at(data.value or 0, header.contents.caplen))
         if found == -1:
@@ -64,7 +72,7 @@ def read_packets(path: Path) -> list[bytes]:
     if not packets:
         raise InputError(f"{path}: there is no packet in it")
     # What a burst's record can describe.
-    return [packet[:0xFFFF] for packet in packets]
+    return link, [packet[:0xFFFF] for packet in packets]
 
 
 def read_filters(path: Path) -> list[Named]:

@@ -17,7 +17,7 @@ from dpcap.filters.flow import effects, never_in_bounds, successors
 from dpcap.filters.ir import Graph, Node
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _ALU: Final = {
     cbpf.ADD: "add", cbpf.SUB: "sub", cbpf.MUL: "mul", cbpf.DIV: "div", cbpf.OR: "or",
@@ -31,6 +31,30 @@ class TooManyPathsError(Exception):
     """The paths of a program do not meet again often enough to follow them all."""
 
 
+class Comparison(NamedTuple):
+    """What a comparison in a program stands for: one with every member of a list (see lists.py)."""
+
+    then: int  # where it goes on
+    else_: int
+    numbers: tuple[int, ...] = ()  # what A is compared with; empty: packet bytes with keys
+    offset: int = 0
+    indexed: bool = False  # X is added to the offset
+    masks: bytes = b""
+    keys: tuple[bytes, ...] = ()
+    #: Where the bytes are compared next, if these are not the ones; see _earlier_partly().
+    next_offset: int = 0
+
+    def condition(self, graph: Graph, places: list[Node | None]) -> Node:
+        """It as a condition."""
+        if self.numbers:
+            return graph.contains(_value(places, _A), self.numbers)
+        return graph.one_of(self.offset, self.masks, self.keys, self.index_in(places))
+
+    def index_in(self, places: list[Node | None]) -> Node | None:
+        """What is added to the offset."""
+        return _value(places, _X) if self.indexed else None
+
+
 State = tuple[Node | None, ...]  # M[0] to M[15], A, X; None: dead
 
 
@@ -42,10 +66,12 @@ class _Block(NamedTuple):
     result: Node | None  # what is returned
     then: tuple[int, State] | None
     else_: tuple[int, State] | None
+    #: The comparison was one with a list whose next place may be cut; and what X was.
+    listed: tuple[Comparison, Node | None] | None = None
 
 
-def build(graph: Graph, program: cbpf.Program) -> Node:
-    """The first decision of a validated program.
+def build(graph: Graph, program: cbpf.Program, lists: Mapping[int, Comparison] | None = None) -> Node:
+    """The first decision of a validated program, some comparisons of which stand for lists.
 
     TooManyPathsError when the program has more than some eight times as many
     paths between its places as it has instructions.
@@ -60,7 +86,7 @@ def build(graph: Graph, program: cbpf.Program) -> Node:
     count = 0
     for pc, states in enumerate(pending):
         for state in states:
-            block = _follow(graph, program, (live, joins), pc, state)
+            block = _follow(graph, program, (live, joins, lists or {}), pc, state)
             states[state] = block
             for target in (block.then, block.else_):
                 if target is not None:
@@ -86,17 +112,47 @@ def _decide(graph: Graph, block: _Block, made: dict[tuple[int, State], Node], re
     elif block.condition is None or block.else_ is None:
         node = made[block.then]
     else:
-        node = graph.branch(block.condition, made[block.then], made[block.else_])
+        then = made[block.then]
+        if block.listed is not None:
+            then = _unless_earlier_partly(graph, *block.listed, then, reject)
+        node = graph.branch(block.condition, then, made[block.else_])
     for guard in reversed(block.guards):
         node = graph.branch(guard, node, reject)
     return node
 
 
+def _unless_earlier_partly(
+    graph: Graph, listed: Comparison, index: Node | None, then: Node, reject: Node
+) -> Node:
+    """Where a member's source address matched, and the destination is cut.
+
+    libpcap asks member after member for source and destination. One before this member whose
+    destination begins with what is there of the packet's has libpcap look at what is not there:
+    the packet is rejected.
+    """
+    rank = graph.rank(listed.offset, listed.masks, listed.keys, index)
+    result = then
+    for length in range(4, len(listed.masks), 4):
+        earlier = graph.rank(
+            listed.next_offset, listed.masks[:length], (key[:length] for key in listed.keys), index
+        )
+        result = graph.branch(
+            graph.has(listed.next_offset + length, index),
+            graph.branch(graph.lt(earlier, rank), reject, then),
+            result,
+        )
+    return graph.branch(graph.has(listed.next_offset + len(listed.masks), index), then, result)
+
+
 def _follow(
-    graph: Graph, program: cbpf.Program, facts: tuple[list[int], frozenset[int]], pc: int, state: State
+    graph: Graph,
+    program: cbpf.Program,
+    facts: tuple[list[int], frozenset[int], Mapping[int, Comparison]],
+    pc: int,
+    state: State,
 ) -> _Block:
-    """Execute from ``pc`` to the end of the block. ``facts``: what is live, and where paths meet."""
-    live, joins = facts
+    """Execute from ``pc`` to the end of the block. ``facts``: what is live, where paths meet, lists."""
+    live, joins, lists = facts
     places: list[Node | None] = list(state)
     guards: list[Node] = []
     while True:
@@ -110,6 +166,12 @@ def _follow(
             return _Block(guards, None, None, None, None)
         following = successors(program, pc)
         if cls == cbpf.JMP:
+            listed = lists.get(pc)
+            if listed is not None:
+                then, else_ = ((to, _only_live(places, live[to])) for to in (listed.then, listed.else_))
+                condition = listed.condition(graph, places)
+                order = (listed, listed.index_in(places)) if listed.next_offset else None
+                return _Block(guards, condition, None, then, else_, order)
             if len(following) == 2:
                 condition = _condition(graph, insn, places)
                 then, else_ = ((to, _only_live(places, live[to])) for to in following)

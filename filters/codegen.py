@@ -130,6 +130,9 @@ class _Generator:
             else:
                 self._compare("<", s.value(a), s.value(b), target, when=when)
             return
+        if (rank := select.absence(condition)) is not None:
+            self._compare("==", s.found(rank).difference, 0, target, when=not when, bits=64)
+            return
         found = s.difference(condition)
         if found is None:
             sign = s.sign(condition)

@@ -58,6 +58,13 @@ class Evaluation:
                     return 0x5A  # anything
                 raise OutOfBoundsError(f"{node!r} in {len(packet)} bytes")
             return int.from_bytes(packet[at : at + size], "big")
+        if op == "rank":
+            offset, masks, keys, index = args
+            at = offset + (0 if index is None else self(index))
+            if at + len(masks) > len(packet):
+                raise OutOfBoundsError(f"{node!r} in {len(packet)} bytes")
+            key = bytes(b & m for b, m in zip(packet[at:], masks, strict=False))
+            return int(dict(keys).get(key, U32))
         if op == "match":
             if args[0][-1][0] >= len(packet):
                 raise OutOfBoundsError(repr(node))

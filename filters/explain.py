@@ -70,7 +70,7 @@ def _native(tap: Filter, form: str) -> str:
 def _decision_stages(tap: Filter) -> Iterator[Stage]:
     graph = ir.Graph()
     try:
-        root = build(graph, tap.cbpf)
+        root = tap.decisions(graph)
     except TooManyPathsError:
         return
     passes: list[Stage] = []

@@ -6,15 +6,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from dpcap.filters import cbpf, libpcap, plain
+from dpcap.filters.build import build
 from dpcap.filters.errors import FilterError
 from dpcap.filters.forms import Form, compile_forms, plain_form
-from dpcap.filters.lists import compile_lists
+from dpcap.filters.lists import Listed, compile_lists
 from dpcap.filters.locate import locate
 from dpcap.filters.packets import as_packet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from dpcap.filters.ir import Graph, Node
     from dpcap.filters.packets import Direction, PacketLike
     from dpcap.ubpf_host.program import Program
 
@@ -38,16 +40,32 @@ class Filter:
     filter compiled for another link type are packets of that.
     """
 
-    def __init__(self, expression: str | None, program: cbpf.Program, *, optimize: bool = True) -> None:
+    def __init__(
+        self,
+        expression: str | None,
+        program: cbpf.Program,
+        *,
+        optimize: bool = True,
+        listed: Listed | None = None,
+    ) -> None:
         #: What it was compiled from; None for Filter.from_cbpf().
         self.expression = expression
         #: libpcap's program. cbpf.format_c() and others print it as tcpdump does.
         self.cbpf = program
+        self._listed = listed
         #: Programs with the same answers, by name, the best guess first. See forms.py.
-        self.forms: dict[str, Form] = compile_forms(program) if optimize else {"plain": plain_form(program)}
+        self.forms: dict[str, Form] = (
+            compile_forms(program, self.decisions) if optimize else {"plain": plain_form(program)}
+        )
         self._programs: dict[str, Program] = {}
         self._default_form: str | None = None
         self._oracle: libpcap.Oracle | None = None
+
+    def decisions(self, graph: Graph) -> Node:
+        """What the passes begin with. Raises TooManyPathsError (build.py)."""
+        if self._listed is not None:
+            return build(graph, self._listed.short, self._listed.comparisons)
+        return build(graph, self.cbpf)
 
     @property
     def default_form(self) -> str:
@@ -167,10 +185,12 @@ def compile(  # noqa: A001 (as re.compile)
     FilterError, which shows the place of a syntax error.
     """
     try:
-        program = cbpf.validate(_to_cbpf(expression, optimize=optimize, link=link))
         # Our passes are made for headers at Ethernet's places; programs with an offset computed by
         # others (radiotap) can take them a time without end.
-        return Filter(expression, program, optimize=optimize and _is_ethernet(link))
+        ours = optimize and _is_ethernet(link)
+        listed = compile_lists(expression) if ours and len(expression) > _SURELY_SHORT else None
+        program = listed.cbpf if listed else _to_cbpf(expression, optimize=optimize, link=link)
+        return Filter(expression, cbpf.validate(program), optimize=ours, listed=listed)
     except FilterError as error:
         error = error if error.expression is not None else FilterError(error.message, expression)
         raise locate(error) from None
@@ -181,10 +201,6 @@ def _is_ethernet(link: libpcap.Link | None) -> bool:
 
 
 def _to_cbpf(expression: str, *, optimize: bool, link: libpcap.Link | None) -> cbpf.Program:
-    if optimize and len(expression) > _SURELY_SHORT and _is_ethernet(link):
-        shortened = compile_lists(expression)
-        if shortened is not None:
-            return shortened
     if not optimize or len(expression) > _SURELY_SHORT:
         program = libpcap.compile_cbpf(expression, optimize=False, link=link)
         if not optimize or len(program) > _OPTIMIZE_UP_TO:

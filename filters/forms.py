@@ -15,16 +15,17 @@ shorter, or have IPv4 options, go to the branchy decisions, which are exact.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dpcap.filters import plain
-from dpcap.filters.build import TooManyPathsError, build
+from dpcap.filters.build import TooManyPathsError
 from dpcap.filters.codegen import generate
 from dpcap.filters.errors import FilterError
 from dpcap.filters.ir import Graph, order
 from dpcap.filters.machine import OutOfRegistersError
 from dpcap.filters.passes.bounds import drop_known, merge_checks, required
-from dpcap.filters.passes.clamp import clamp
+from dpcap.filters.passes.clamp import NotClampedError, clamp
 from dpcap.filters.passes.earlyout import end, necessary, without
 from dpcap.filters.passes.ifconvert import accepted_value, condition_of
 from dpcap.filters.passes.ihl import speculate
@@ -42,6 +43,8 @@ MAX_INSNS: Final = 65536
 # A form without branches does all its work for each packet: above this many instructions
 # (most of them of the slow path) branches win by far.
 _LONGEST_FLAT: Final = 1024
+# Nor are more decisions than this made one condition.
+_MOST_DECISIONS: Final = 500
 
 # No Ethernet frame has fewer bytes (64 with FCS): asking for them sends none to the slow path.
 _SHORTEST_FRAME: Final = 60
@@ -69,11 +72,14 @@ def plain_form(program: cbpf.Program) -> Form:
     return form
 
 
-def compile_forms(program: cbpf.Program) -> dict[str, Form]:
-    """All forms of a validated program that are worth to have, the best guess first."""
+def compile_forms(program: cbpf.Program, build: Callable[[Graph], Node]) -> dict[str, Form]:
+    """All forms of a validated program that are worth to have, the best guess first.
+
+    ``build`` makes its decisions.
+    """
     graph = Graph()
     try:
-        made = decisions(graph, build(graph, program))
+        made = decisions(graph, build(graph))
     except TooManyPathsError:
         return {"plain": plain_form(program)}
     forms: dict[str, Form] = {}
@@ -126,6 +132,8 @@ def decisions(graph: Graph, root: Node, trace: Trace | None = None) -> dict[str,
     fast = find_sets(graph, fast, merge=True)
     tell("sets: chains as one test", fast)
 
+    if len(order(fast)) > _MOST_DECISIONS:
+        return forms
     reject = graph.ret(graph.const(0))
 
     def flat(condition: Node) -> Node:
@@ -137,21 +145,26 @@ def decisions(graph: Graph, root: Node, trace: Trace | None = None) -> dict[str,
             node = graph.branch(stray, slow, node)
         return graph.branch(graph.has(available), node, slow)
 
-    whole = condition_of(graph, fast)
-    forms["branch-free"] = guarded(flat(whole))
-    tell("ifconvert, clamp, offset: branch-free form", forms["branch-free"])
-    early = None
-    first = necessary(graph, root, available)
-    rest = without(graph, whole, first) if first is not None else whole
-    if first is not None and rest is not graph.true:
-        early = graph.branch(first, guarded(flat(rest)), reject)
-        needed = end(first)
-        early = graph.branch(graph.has(needed), early, slow if needed > required(root) else reject)
-    elif fast.op == "branch" and fast.args[0].op != "has" and not fast.args[1].op == fast.args[2].op == "ret":
-        condition, then, else_ = fast.args
-        sides = (flat(condition_of(graph, side)) for side in (then, else_))
-        early = guarded(graph.branch(clamp(graph, condition, available), *sides))
-    if early is not None:
-        forms["early-out"] = early
-        tell("early-out form", early)
+    with suppress(NotClampedError):
+        whole = condition_of(graph, fast)
+        forms["branch-free"] = guarded(flat(whole))
+        tell("ifconvert, clamp, offset: branch-free form", forms["branch-free"])
+        early = None
+        first = necessary(graph, root, available)
+        rest = without(graph, whole, first) if first is not None else whole
+        if first is not None and rest is not graph.true:
+            early = graph.branch(first, guarded(flat(rest)), reject)
+            needed = end(first)
+            early = graph.branch(graph.has(needed), early, slow if needed > required(root) else reject)
+        elif (
+            fast.op == "branch"
+            and fast.args[0].op != "has"
+            and not fast.args[1].op == fast.args[2].op == "ret"
+        ):
+            condition, then, else_ = fast.args
+            sides = (flat(condition_of(graph, side)) for side in (then, else_))
+            early = guarded(graph.branch(clamp(graph, condition, available), *sides))
+        if early is not None:
+            forms["early-out"] = early
+            tell("early-out form", early)
     return forms

@@ -12,6 +12,7 @@ Values are 32-bit, unsigned, in registers zero-extended:
     wirelen            meta which                   SKF_AD_* of the metadata word
     add sub mul div mod and or xor lsh rsh (a, b)   neg a
     pick condition k   k where the condition holds, else 0
+    rank offset masks ((key, place), ...) [index]     the place of the packet's bytes under masks, U32: none
 
 Conditions:
     true  false  not x  all x...  any x...
@@ -128,6 +129,23 @@ class Graph:
     def pick(self, condition: Node, k: int) -> Node:
         """A number where the condition holds, else 0."""
         return self._node("pick", condition, k)
+
+    def rank(self, offset: int, masks: bytes, keys: Iterable[bytes], index: Node | None = None) -> Node:
+        """Which of the keys, already under the masks, the packet's bytes are first; U32: none."""
+        places: dict[bytes, int] = {}
+        for place, key in enumerate(keys):
+            places.setdefault(key, place)
+        return self.placed(offset, masks, tuple(places.items()), index)
+
+    def placed(
+        self, offset: int, masks: bytes, places: tuple[tuple[bytes, int], ...], index: Node | None
+    ) -> Node:
+        """As rank(), of different keys with places that are given."""
+        return self._node("rank", offset, masks, places, index)
+
+    def one_of(self, offset: int, masks: bytes, keys: Iterable[bytes], index: Node | None = None) -> Node:
+        """The packet's bytes under the masks are one of the keys."""
+        return self.not_(self.eq(self.rank(offset, masks, keys, index), self.const(U32)))
 
     def neg(self, a: Node) -> Node:
         """0 - a."""
@@ -387,6 +405,9 @@ def show(node: Node) -> str:
         return _show_match(args[0])
     if op == "in":
         return f"{show(args[0])} in {{{len(args[1])} numbers}}"
+    if op == "rank":
+        at = args[0] if args[3] is None else f"{show(args[3])} + {args[0]}"
+        return f"place of P[{at}:{len(args[1])}] & {args[1].hex()} in {len(args[2])} keys"
     if op == "pick":
         return f"({args[1]} if {show(args[0])} else 0)"
     if op == "not":
@@ -507,6 +528,8 @@ def _remake(graph: Graph, node: Node, change: Callable[[Node], Node]) -> Node:
         return node if args[1] is None else graph.has(args[0], change(args[1]))
     if op == "in":
         return graph.contains(change(args[0]), args[1])
+    if op == "rank":
+        return node if args[3] is None else graph.placed(args[0], args[1], args[2], change(args[3]))
     if op in ("all", "any"):
         return (graph.all_ if op == "all" else graph.any_)(change(x) for x in args)
     if op == "pick":

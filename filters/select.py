@@ -21,7 +21,7 @@ from dpcap.filters.ir import U32, Node, upper
 if TYPE_CHECKING:
     from dpcap.filters.ir import Bytes
     from dpcap.filters.machine import Machine, Value
-    from dpcap.filters.tables import Tables
+    from dpcap.filters.tables import Found, Tables
 
 
 # More operands than this are combined as a tree, so that code generation does not recurse deeply.
@@ -71,6 +71,11 @@ class Selector:
             return self._meta(args[0])
         if op == "neg":
             return m.value("neg32", self.value(args[0]))
+        if op == "rank":
+            # Where the key is not there, all ones.
+            found = self.found(node)
+            absent = m.alu("xor", self._zero(Difference(found.difference, 64)), -1)
+            return m.value("low32", m.alu("or", found.rank, m.alu("arsh", absent, 63)))
         if op == "pick":
             return m.alu("and", m.alu("arsh", self.sign(args[0]), 63), args[1])
         a, b = self.value(args[0]), self.value(args[1])
@@ -142,15 +147,41 @@ class Selector:
             return m.alu("and", m.alu("rsh", meta, plain.META_QUEUE_SHIFT), 0xFFFF)
         return m.imm(0)
 
+    def found(self, node: Node) -> Found:
+        """The lookup of packet bytes in a table of keys."""
+        offset, masks, keys, index = node.args
+        m = self.machine
+        base = None if index is None else m.value("ptr", self.index(index))
+        words: list[Value] = []
+        for start in range(0, len(masks), 8):
+            parts, at = [], start
+            while at < min(start + 8, len(masks)):
+                size = next(n for n in (8, 4, 2, 1) if at + n <= min(start + 8, len(masks)))
+                part = m.load(size, offset + at, base)
+                parts.append(m.alu("lsh", part, 8 * (at - start)) if at > start else part)
+                at += size
+            word, mask = self._fold("or", parts), int.from_bytes(masks[start : start + 8], "little")
+            full = (1 << 8 * (at - start)) - 1
+            words.append(word if mask == full else m.alu("and", word, m.imm(mask)))
+        ranks = {
+            tuple(int.from_bytes(key[i : i + 8], "little") for i in range(0, len(key), 8)): place
+            for key, place in keys
+        }
+        return self.tables.find(m, words, ranks)
+
     # Conditions.
 
     def difference(self, node: Node) -> Difference | None:
         """Zero exactly when the condition holds; None for one that is no equality."""
         m, op, args = self.machine, node.op, node.args
+        if op == "not" and (rank := absence(args[0])) is not None:
+            return Difference(self.found(rank).difference, 64)
         if op == "match":
             return self._match(args[0])
         if op == "eq":
             a, b = args
+            if absence(node) is not None:
+                return None  # its contrary has one
             if b.op == "const" and a.op in ("load", "clamped"):
                 size = a.args[0]
                 swapped = int.from_bytes(b.args[0].to_bytes(8, "big")[8 - size :], "little")
@@ -227,8 +258,10 @@ class Selector:
     def sign(self, node: Node) -> Value:
         """Bit 63 is set exactly when the condition holds."""
         m, op, args = self.machine, node.op, node.args
-        if op == "not":
+        if op == "not" and absence(args[0]) is None:
             return self._sign_of_not(args[0])
+        if (rank := absence(node)) is not None:
+            return m.alu("xor", self._zero(Difference(self.found(rank).difference, 64)), -1)
         if op == "match" and (bit := _single_bit(args[0])) is not None and args[0][0][2]:
             return m.alu("lsh", m.load(1, args[0][0][0]), 63 - bit)
         found = self.difference(node)
@@ -334,6 +367,13 @@ class Selector:
         for value in values[1:]:
             total = self.machine.alu(op, total, value)
         return total
+
+
+def absence(condition: Node) -> Node | None:
+    """The rank that the condition says is none: the key is not there."""
+    if condition.op == "eq" and condition.args[0].op == "rank" and condition.args[1].op == "const":
+        return condition.args[0] if condition.args[1].args[0] == U32 else None
+    return None
 
 
 def _single_bit(parts: Bytes) -> int | None:

@@ -21,10 +21,19 @@ if TYPE_CHECKING:
     from dpcap.filters.ir import Graph, Node
 
 
+class NotClampedError(Exception):
+    """Long keys of lists are not looked up where they need not be."""
+
+
 def clamp(graph: Graph, condition: Node, available: int) -> Node:
-    """The condition with every load safe in a packet of ``available`` bytes (at least 4)."""
+    """The condition with every load safe in a packet of ``available`` bytes (at least 4).
+
+    NotClampedError where that is not to be had.
+    """
 
     def replace(node: Node) -> Node | None:
+        if node.op == "rank" and (node.args[3] is not None or node.args[0] + len(node.args[1]) > available):
+            raise NotClampedError
         if node.op == "load":
             size, offset, index = node.args
             if index is not None:

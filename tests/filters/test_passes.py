@@ -6,108 +6,26 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 
-from dpcap.filters import cbpf, evaluate, libpcap
-from dpcap.filters.build import TooManyPathsError, build
-from dpcap.filters.ir import Graph, order, text
-from dpcap.filters.passes import bounds, clamp, earlyout, ifconvert, ihl, implied, offset, sets
+from dpcap.filters import cbpf, libpcap
+from dpcap.filters.build import build
+from dpcap.filters.ir import Graph, order
+from dpcap.filters.passes import bounds, ihl
 from support.packets import assorted
+from support.passes import (
+    AVAILABLE,
+    PASSES,
+    check,
+    drop_implied,
+    if_convert,
+    merge_chains,
+    merge_checks,
+    speculate,
+)
 from support.programs import packets, programs
 
 more = settings(max_examples=int(os.environ.get("DPCAP_TEST_EXAMPLES", "25")), deadline=None)
-AVAILABLE = 60
-
-
-def merge_checks(graph, root):
-    return bounds.merge_checks(graph, root)
-
-
-def drop_known(graph, root):
-    return bounds.drop_known(graph, root, AVAILABLE)
-
-
-def speculate(graph, root):
-    fixed, strays = ihl.speculate(graph, root)
-    for stray in strays:
-        fixed = graph.branch(graph.has(stray.args[0] + 1), graph.branch(stray, root, fixed), root)
-    return fixed
-
-
-def find_sets(graph, root):
-    return sets.find_sets(graph, root, merge=False)
-
-
-def merge_chains(graph, root):
-    return sets.find_sets(graph, root, merge=True)
-
-
-def drop_implied(graph, root):
-    return implied.drop_implied(graph, root)
-
-
-def if_convert(graph, root):
-    """With clamping, without which the loads of both sides would not be safe, and offset selection."""
-    value = ifconvert.accepted_value(root)
-    if value is None:
-        return root
-    condition = clamp.clamp(graph, ifconvert.condition_of(graph, root), AVAILABLE)
-    condition = offset.select_offsets(graph, condition, AVAILABLE)
-    return graph.branch(condition, graph.ret(value), graph.ret(graph.const(0)))
-
-
-def early_out(graph, root):
-    first = earlyout.necessary(graph, root, AVAILABLE)
-    if first is None:
-        return root
-    return graph.branch(first, if_convert(graph, root), graph.ret(graph.const(0)))
-
-
-def without_what_is_known(graph, root):
-    value = ifconvert.accepted_value(root)
-    first = earlyout.necessary(graph, root, AVAILABLE)
-    if first is None or value is None:
-        return root
-    reject = graph.ret(graph.const(0))
-    rest = earlyout.without(graph, ifconvert.condition_of(graph, root), first)
-    rest = graph.branch(clamp.clamp(graph, rest, AVAILABLE), graph.ret(value), reject)
-    return graph.branch(first, rest, reject)
-
-
-# What a pass takes for granted: the bytes that every packet has.
-PASSES = {
-    merge_checks: 0,
-    drop_known: AVAILABLE,
-    speculate: 0,
-    find_sets: 0,
-    merge_chains: 0,
-    drop_implied: 0,
-    if_convert: AVAILABLE,
-    early_out: AVAILABLE,
-    without_what_is_known: AVAILABLE,
-}
-
-
-def check(program, packet, apply):
-    graph = Graph()
-    try:
-        before = build(graph, program)
-    except TooManyPathsError:
-        assume(False)
-    after = apply(graph, before)
-    oracle = libpcap.Oracle(program)
-    for length in sorted({*range(PASSES[apply], len(packet), 7), 14, 34, 58, 61, len(packet)}):
-        if not PASSES[apply] <= length <= len(packet):
-            continue
-        cut = packet[:length]
-        wanted = oracle.run(cut, len(packet))
-        for what, root in (("before", before), (apply.__name__, after)):
-            result = evaluate.run(root, cut, len(packet))
-            assert result == wanted, (
-                f"{what}: {result}, not {wanted}, for {cut.hex()} of {len(packet)}\n"
-                f"{libpcap.format_text(program)}\nbefore\n{text(before)}\n"
-                f"after {apply.__name__}\n{text(after)}"
-            )
 
 
 @pytest.mark.parametrize("apply", PASSES, ids=lambda f: f.__name__)
