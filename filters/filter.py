@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from dpcap.filters import cbpf, libpcap, plain
-from dpcap.filters.build import build
+from dpcap.filters.alternatives import compile_alternatives
+from dpcap.filters.build import TooManyPathsError, build
 from dpcap.filters.errors import FilterError
 from dpcap.filters.forms import Form, compile_forms, plain_form
 from dpcap.filters.lists import Listed, compile_lists
@@ -30,6 +31,8 @@ _DIRECTIONS: Final = {None: 0, "in": 1, "out": 2}
 # instructions, up to which it ends within some milliseconds.
 _SURELY_SHORT: Final = 256
 _OPTIMIZE_UP_TO: Final = 2000
+# Of programs longer than this many instructions no form would fit into the VM.
+_LONGEST: Final = 50_000
 
 
 class Filter:
@@ -65,6 +68,8 @@ class Filter:
         """What the passes begin with. Raises TooManyPathsError (build.py)."""
         if self._listed is not None:
             return build(graph, self._listed.short, self._listed.comparisons)
+        if len(self.cbpf) > _LONGEST:
+            raise TooManyPathsError
         return build(graph, self.cbpf)
 
     @property
@@ -202,7 +207,9 @@ def _is_ethernet(link: libpcap.Link | None) -> bool:
 
 def _to_cbpf(expression: str, *, optimize: bool, link: libpcap.Link | None) -> cbpf.Program:
     if not optimize or len(expression) > _SURELY_SHORT:
-        program = libpcap.compile_cbpf(expression, optimize=False, link=link)
+        program = (compile_alternatives(expression) if optimize and _is_ethernet(link) else None) or (
+            libpcap.compile_cbpf(expression, optimize=False, link=link)
+        )
         if not optimize or len(program) > _OPTIMIZE_UP_TO:
             return program
     return libpcap.compile_cbpf(expression, link=link)

@@ -18,7 +18,7 @@ what libpcap would have given, because
   compared word by word, and loaded so: there the comparisons take the order in (build.py).
 
 Members that are compared alike (addresses of one family, nets of one prefix length) are a
-group; each has a stand-in of its own.
+group; each has a stand-in of its own. `not a and not b and not c` is a list as well.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ _QUALIFIERS: Final = (
     frozenset(("src", "dst", "ip", "ip6", "arp", "rarp", "tcp", "udp", "sctp", "ether")) | _KINDS
 )
 _OR: Final = ("or", "||")
-_AFTER: Final = frozenset((*_OR, "and", "&&", ")"))
+_BOTH: Final = ("and", "&&")
+_NOT: Final = ("not", "!")
+_AFTER: Final = frozenset((*_OR, *_BOTH, ")"))
 _ADDRESS: Final = re.compile(r"(\d+)\.(\d+)\.(\d+)\.(\d+)(?:/(\d+))?")
 _ADDRESS6: Final = re.compile(r"([0-9a-fA-F:]+)(?:/(\d+))?")
 _MAC: Final = re.compile(r"(?:[0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}")
@@ -105,12 +107,16 @@ class _Item(NamedTuple):
     member: bytes
 
 
+_Token = tuple[str, int, int]  # and where it starts and ends
+
+
 class _List(NamedTuple):
     """Members from the third on, and the text that they take."""
 
     start: int
     end: int
     qualifiers: tuple[str, ...]
+    joint: str  # between members
     first: dict[Group, bytes]
     rest: dict[Group, dict[bytes, None]]
 
@@ -164,17 +170,8 @@ def _find(expression: str, shortest: int) -> Iterator[_List]:
     tokens = [(m.group(), m.start(), m.end()) for m in _TOKEN.finditer(expression)]
     at = 0
     while at < len(tokens):
-        items: list[_Item] = []
-        following = at
-        while True:
-            item, after = _item(tokens, following, items[0].qualifiers if items else ())
-            if item is None or (items and item.qualifiers not in ((), items[0].qualifiers)):
-                break
-            items.append(item)
-            following = after
-            if after >= len(tokens) or tokens[after][0] not in _OR:
-                break
-            following = after + 1
+        negated = tokens[at][0] in _NOT
+        items, following = _items(tokens, at + negated, negated=negated)
         if len(items) < shortest or not items[0].qualifiers or not _in_any_order(items):
             at += 1
             continue
@@ -184,8 +181,28 @@ def _find(expression: str, shortest: int) -> Iterator[_List]:
             first.setdefault(item.group, item.member)
         for item in items[2:]:
             rest.setdefault(item.group, {})[item.member] = None
-        yield _List(items[2].start, items[-1].end, items[0].qualifiers, first, rest)
+        joint = " and not " if negated else " or "
+        yield _List(items[2].start, items[-1].end, items[0].qualifiers, joint, first, rest)
         at = following
+
+
+def _items(tokens: list[_Token], at: int, *, negated: bool) -> tuple[list[_Item], int]:
+    """``a or b or c``; if negated, what follows the first not in ``not a and not b and not c``."""
+    items: list[_Item] = []
+    following = at
+    while following < len(tokens):
+        item, after = _item(tokens, following, items[0].qualifiers if items else ())
+        if item is None or (items and item.qualifiers not in ((), items[0].qualifiers)):
+            break
+        if negated and not item.qualifiers:
+            break
+        items.append(item)
+        following = after
+        joined = after < len(tokens) and tokens[after][0] in (_BOTH if negated else _OR)
+        if not joined or (negated and (after + 1 >= len(tokens) or tokens[after + 1][0] not in _NOT)):
+            break
+        following = after + 1 + negated
+    return items, following
 
 
 def _in_any_order(items: list[_Item]) -> bool:
@@ -195,7 +212,7 @@ def _in_any_order(items: list[_Item]) -> bool:
     return directed or len({item.group for item in items if item.group.kind == "ip6"}) < 2
 
 
-def _item(tokens: list[tuple[str, int, int]], at: int, before: tuple[str, ...]) -> tuple[_Item | None, int]:
+def _item(tokens: list[_Token], at: int, before: tuple[str, ...]) -> tuple[_Item | None, int]:
     """The member that begins at a token, and the token behind it."""
     start = at
     while at < len(tokens) and tokens[at][0] in _QUALIFIERS:
@@ -261,7 +278,7 @@ def _compile(expression: str, lists: list[_List]) -> Listed | None:
                 net = "net" in found.qualifiers
                 part += [" ".join((*found.qualifiers, group.literal(m, net=net))) for m in pair]
         for text, part in zip(texts, parts, strict=True):
-            text += [expression[at : found.start], " or ".join(part)]
+            text += [expression[at : found.start], found.joint.join(part)]
         at = found.end
     # Not optimised: libpcap's optimiser changes the order of tests, which shows in cut packets.
     first, second_program = (
