@@ -180,6 +180,8 @@ test_any_measurement(void)
 	}
 	for (uint32_t form = 0; form < 4; form++)
 		CHECK(ran[form] > 1000);
+	for (uint32_t i = 0; i < 1000; i++)
+		chooser_step(&chooser, 100, 0, &asked);
 }
 
 int
