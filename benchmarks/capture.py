@@ -321,7 +321,8 @@ class Bench:
                 except (OSError, TestpmdError) as error:
                     failed += 1
                     what = "the benchmark failed" if app.app.alive else "the application died"
-                    print(f"    {case.name}, {tool.name}: {what}: {error}", file=sys.stderr, flush=True)
+                    why = str(error).partition("\n")[0]
+                    print(f"    {case.name}, {tool.name}: {what}: {why}", file=sys.stderr, flush=True)
                     app.close()
                     app = Application(self.pcap, case.load, self.pages, reads=reads)
         finally:
