@@ -16,7 +16,7 @@ from dpcap.capture.uprobe.process import Process
 from support.captures import assert_whole, read_pcapng, tcpdump_count, tcpdump_filter
 from support.command import Command, dpcap, dpcap_argv, run_dpcap
 from support.testpmd import Testpmd, wait_until
-from support.uprobes import needs_uprobes
+from support.uprobes import assert_runs_of, needs_uprobes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,15 +52,6 @@ def functions(app: Testpmd) -> list[tuple[int, bytes]]:
     with Process(app.pid, "testpmd") as process:
         ports = ladder.climb(process).table.ports(process)
         return [(address, process.read(address, 32)) for p in ports for address in (p.rx, p.tx)]
-
-
-def assert_runs_of(captured: list[bytes], source: list[bytes]) -> None:
-    """Fail unless packets are those of a source that is replayed for ever, in order and without a gap."""
-    starts = [i for i, packet in enumerate(source) if packet == captured[0]]
-    assert any(
-        all(captured[i] == source[(start + i) % len(source)] for i in range(len(captured)))
-        for start in starts
-    )
 
 
 def test_a_thousand_packets_are_what_tcpdump_finds(bare: Testpmd, mix_pcap: Path, tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Whether this machine can capture by uprobes."""
+"""Whether this machine can capture by uprobes, and what such a capture has to hold."""
 
 from __future__ import annotations
 
@@ -28,3 +28,12 @@ def needs_uprobes() -> None:
     lacks = features.missing_features()
     if lacks:
         pytest.skip(f"the kernel lacks {', '.join(lacks)}")
+
+
+def assert_runs_of(captured: list[bytes], source: list[bytes]) -> None:
+    """Fail unless packets are those of a source that is replayed for ever, in order and without a gap."""
+    starts = [i for i, packet in enumerate(source) if packet == captured[0]]
+    assert any(
+        all(captured[i] == source[(start + i) % len(source)] for i in range(len(captured)))
+        for start in starts
+    )
