@@ -25,6 +25,7 @@ class Arguments(argparse.Namespace):
     inject: bool
     direction: str
     source: str | None
+    sample: int  # one packet in so many
     snaplen: int  # bytes
     snaplen_given: bool
     count: int | None
@@ -149,6 +150,7 @@ _KINDS: dict[str, dict[str, Any]] = {
     "pids": {"action": "append", "type": _number("process id", 1, 1 << 22)},
     "snaplen": {"type": _snaplen},
     "count": {"type": _number("packet count", 1, (1 << 63) - 1)},
+    "sample": {"type": _number("sampling", 1, 1_000_000_000)},
     "kib": {"type": _number("buffer size", 1, 262144)},
     "size": {"type": _file_size},
     "seconds": {"type": _number("number of seconds", 1, 1 << 31)},
@@ -175,7 +177,7 @@ def _parser() -> _Parser:
     for flag in REFUSED:
         parser.add_argument(flag, dest="refused", action=_Refused, nargs="?")
     parser.set_defaults(
-        direction="inout", engine="jit", filter_file=None, filter_text=None, **dict.fromkeys(_LISTS)
+        direction="inout", engine="jit", sample=1, filter_file=None, filter_text=None, **dict.fromkeys(_LISTS)
     )
     return parser
 
@@ -192,6 +194,8 @@ def parse(argv: Sequence[str]) -> Arguments:
         arguments.snaplen = MAX_SNAPLEN
     if arguments.inject and arguments.source == "uprobe":
         raise UsageError("--inject loads the shim, --source uprobe leaves it out: one of them")
+    if arguments.sample > 1 and (arguments.source == "shim" or arguments.inject):
+        raise UsageError("--sample is done by kernel uprobes: leave --source shim and --inject out")
     if arguments.json and not arguments.list_interfaces:
         raise UsageError("--json goes with -D")
     _settle_filter(arguments)

@@ -35,6 +35,7 @@ COMMANDS = (
         "attach", "dpcap.capture.attach_command", "load the shim into a running application; detach undoes it"
     ),
     Command("detach", "dpcap.capture.detach_command", ""),
+    Command("count", "dpcap.capture.count_command", "count packets by port, queue and thread"),
     Command("extcap", "dpcap.capture.extcap", "make the ports interfaces of Wireshark and tshark"),
     Command("completion", "dpcap.capture.completion", "print completion for bash or zsh"),
 )

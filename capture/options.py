@@ -86,6 +86,10 @@ OPTIONS: Final = (
         ("--source",), "value", "source", "how: by the shim (default, if it is there) or by kernel uprobes", WHAT,
         "HOW", ("shim", "uprobe"),
     ),
+    Option(
+        ("--sample",), "sample", "sample", "look at one packet in N, chosen at random", WHAT, "N",
+        more="By kernel uprobes, with or without the shim",
+    ),
     _flag("-O --no-optimize", "no_optimize", "", WHAT, "Leave libpcap's optimizer out, and ours"),
     Option(
         ("-B", "--buffer-size"), "kib", "buffer_kib", "", WHAT, "KiB",

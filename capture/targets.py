@@ -100,7 +100,7 @@ def _choose(arguments: Arguments) -> list[Application]:
             discovery.applications(),
             pids=arguments.pids,
             file_prefix=arguments.file_prefix,
-            source=arguments.source,
+            source="uprobe" if arguments.sample > 1 else arguments.source,
             everything=ANY in arguments.interfaces,
         )
     if len(arguments.pids) > 1:
@@ -127,7 +127,13 @@ def _names(ports: Sequence[Port], application: Application, all_: Sequence[Appli
 
 def _connection(application: Application, arguments: Arguments, tap: Filter) -> Shim | Uprobes:
     """Connect to the application's shim, or prepare uprobes on it."""
-    if application.socket is not None and arguments.source != "uprobe":
+    if application.socket is None:
+        why = "has no shim"
+    elif arguments.source == "uprobe":
+        why = "is not captured by its shim"
+    elif arguments.sample > 1:
+        why = "has a shim that does not sample"
+    else:
         return Shim.open(application.socket, application.who)
     if arguments.user is not None:
         raise UsageError(
@@ -135,8 +141,8 @@ def _connection(application: Application, arguments: Arguments, tap: Filter) -> 
         )
     from dpcap.capture.uprobe.connection import Connection as Uprobes  # noqa: PLC0415 - with its libraries
 
-    uprobes = Uprobes(application)
-    uprobes.prepare(tap)
+    uprobes = Uprobes(application, why=why)
+    uprobes.prepare(tap, sample=arguments.sample)
     return uprobes
 
 

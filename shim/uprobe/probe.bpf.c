@@ -230,7 +230,10 @@ leave(struct registers *regs, struct scratch *s)
 static __always_inline struct uprobe_queue *
 find_queue(const struct call *call, uint32_t direction)
 {
-	const struct uprobe_queue_key key = { .pointer = call->queue, .direction = direction };
+	const struct uprobe_queue_key key = {
+		.pointer = config.candidate ? 0 : call->queue,
+		.direction = direction,
+	};
 
 	return bpf_map_lookup_elem(&queues, &key);
 }
@@ -460,8 +463,21 @@ tell(struct scratch *s, const struct call *call, uint32_t place, uint32_t n, uin
 	return b.told;
 }
 
+/* Whether the first packet of a burst looks like one. */
+static __always_inline bool
+is_sound(struct scratch *s, const struct call *call)
+{
+	const struct mbuf *m = &s->mbuf;
+
+	return bpf_probe_read_user(s->pkts, sizeof(s->pkts[0]), (const void *)call->pkts) == 0 &&
+	       bpf_probe_read_user(&s->mbuf, sizeof(s->mbuf), (const void *)s->pkts[0]) == 0 &&
+	       m->buf_addr != 0 && m->nb_segs != 0 && m->data_len != 0 && m->data_len <= m->pkt_len &&
+	       m->data_off <= m->buf_len;
+}
+
+/* Count a call in which n packets passed. */
 static __always_inline void
-count(const struct call *call, uint32_t place, uint32_t n, uint32_t direction)
+count(struct scratch *s, const struct call *call, uint32_t place, uint32_t n, uint32_t direction)
 {
 	const struct uprobe_queue *queue = find_queue(call, direction);
 	struct uprobe_counters *c;
@@ -470,6 +486,14 @@ count(const struct call *call, uint32_t place, uint32_t n, uint32_t direction)
 		return;
 	c = find_counters(place, queue->ring);
 	if (c == NULL)
+		return;
+	if (config.candidate) {
+		c->polls++;
+		/* A sent packet may be gone by now: it was looked at before. */
+		if (n != 0 && (direction == UPROBE_IN ? is_sound(s, call) : call->told != 0))
+			c->sound++;
+	}
+	if (n == 0)
 		return;
 	c->bursts++;
 	c->packets += n;
@@ -500,12 +524,12 @@ rx_return(struct registers *regs)
 		return 0;
 	call = leave(regs, s);
 	n = regs->ax & 0xffff;
-	if (call == NULL || call->direction != UPROBE_IN || n == 0)
+	if (call == NULL || call->direction != UPROBE_IN || n > call->n)
 		return 0;
-	if (n > call->n) /* it returned something else than a number of packets */
+	if (n == 0 && !config.candidate)
 		return 0;
-	count(call, place, n, UPROBE_IN);
-	if (config.capture)
+	count(s, call, place, n, UPROBE_IN);
+	if (config.capture && n != 0)
 		tell(s, call, place, n, UPROBE_IN);
 	return 0;
 }
@@ -521,7 +545,11 @@ tx_enter(struct registers *regs)
 	if (s == NULL)
 		return 0;
 	call = enter(regs, s, UPROBE_OUT);
-	if (call == NULL || !config.capture || call->n == 0)
+	if (call == NULL || call->n == 0)
+		return 0;
+	if (config.candidate)
+		call->told = is_sound(s, call);
+	if (!config.capture)
 		return 0;
 	call->burst = ++s->burst;
 	call->told = tell(s, call, place, call->n, UPROBE_OUT);
@@ -546,8 +574,8 @@ tx_return(struct registers *regs)
 	taken = regs->ax & 0xffff;
 	if (taken > call->n)
 		return 0;
-	if (taken != 0)
-		count(call, place, taken, UPROBE_OUT);
+	if (taken != 0 || config.candidate)
+		count(s, call, place, taken, UPROBE_OUT);
 	if (!config.capture)
 		return 0;
 	if (call->told != 0 && taken < call->n) {

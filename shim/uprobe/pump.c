@@ -384,33 +384,6 @@ dpcap_pump_add(struct dpcap_pump *pump, const struct dpcap_pump_ring *ring)
 	return dpcap_ring_take_fd(pump->rings[n].writer);
 }
 
-int
-dpcap_pump_counters(const struct dpcap_pump *pump, struct dpcap_pump_counters *counters, uint32_t max)
-{
-	uint32_t found = 0;
-
-	for (uint32_t thread = 0; thread < UPROBE_MAX_THREADS && pump->threads[thread].tid != 0; thread++)
-		for (uint32_t ring = 0; ring < UPROBE_MAX_RINGS && found < max; ring++) {
-			const volatile struct uprobe_counters *c =
-				&pump->counters[thread * UPROBE_MAX_RINGS + ring];
-
-			if (c->bursts == 0)
-				continue;
-			counters[found].tid = pump->threads[thread].tid;
-			counters[found].ring = ring;
-			counters[found].bursts = c->bursts;
-			counters[found].packets = c->packets;
-			found++;
-		}
-	return (int)found;
-}
-
-int
-dpcap_pump_is_full(const struct dpcap_pump *pump)
-{
-	return pump->threads[UPROBE_MAX_THREADS - 1].tid != 0;
-}
-
 void
 dpcap_pump_stop(struct dpcap_pump *pump)
 {

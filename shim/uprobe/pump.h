@@ -33,13 +33,6 @@ struct dpcap_pump_ring {
 	uint64_t mac; /* of the port, first octet lowest; 0: not known */
 };
 
-struct dpcap_pump_counters {
-	uint32_t tid; /* in the first pid namespace */
-	uint32_t ring;
-	uint64_t bursts;
-	uint64_t packets;
-};
-
 /*
  * Map everything and start the thread. filter is NULL, or a function that a packet has
  * to pass: the jit entry of a program (dpcap_vm.h). Returns 0 or -errno.
@@ -52,15 +45,6 @@ int dpcap_pump_start(struct dpcap_pump **pump, const struct dpcap_pump_maps *map
  * -ENOSPC when there are UPROBE_MAX_RINGS.
  */
 int dpcap_pump_add(struct dpcap_pump *pump, const struct dpcap_pump_ring *ring);
-
-/*
- * Counters of each thread and ring that has any, at most max of them, since the start.
- * Returns how many.
- */
-int dpcap_pump_counters(const struct dpcap_pump *pump, struct dpcap_pump_counters *counters, uint32_t max);
-
-/* Packets of bursts that could not be counted, as too many threads call into drivers: 1 if so. */
-int dpcap_pump_is_full(const struct dpcap_pump *pump);
 
 /*
  * Nothing more will come: the thread takes what is left, closes the rings, and frees

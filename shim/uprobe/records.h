@@ -44,6 +44,8 @@ struct uprobe_counters {
 	uint64_t packets;  /* received, or taken by the driver */
 	uint64_t seen;	   /* received, or offered to the driver: only in a capture */
 	uint64_t lost;	   /* not captured: no room in the ring buffer, or not readable */
+	uint64_t polls;	   /* calls, the empty ones too: only of a candidate */
+	uint64_t sound;	   /* bursts whose first packet looks like one: only of a candidate */
 };
 
 /* Element of `threads`. */
@@ -54,7 +56,7 @@ struct uprobe_thread {
 
 /* Key and value of `queues`: the driver's first argument, and whose it is. */
 struct uprobe_queue_key {
-	uint64_t pointer; /* or with by_number: the queue's number */
+	uint64_t pointer; /* 0 when a candidate is tried */
 	uint64_t direction;
 };
 
@@ -70,6 +72,7 @@ struct uprobe_config {
 	uint32_t sample;	/* one packet in so many; 1: all */
 	uint32_t snaplen;	/* bytes, at most UPROBE_MAX_DATA */
 	uint32_t filter_bytes;	/* of a packet that the filter may look at; 0: no filter in the kernel */
+	uint32_t candidate;	/* count all calls, whatever the queue, and see whether packets look right */
 	uint32_t next_offset;	/* of rte_mbuf.next: 64 or 8 */
 	uint32_t queue_argument; /* positions of arguments, from 0 */
 	uint32_t pkts_argument;

@@ -53,8 +53,8 @@ def build(how: Build, folder: Path) -> Path:
     subprocess.run(
         [
             *(compiler, "-O2", "-Wall", "-Wextra", "-Werror", "-Wno-deprecated", *flags, *how.options),
-            *(SOURCES / how.source, "-o", program),
-            *("-Wl,--whole-archive", *archives, "-Wl,--no-whole-archive", *_LIBRARIES),
+            *(str(SOURCES / how.source), "-o", str(program)),
+            *("-Wl,--whole-archive", *map(str, archives), "-Wl,--no-whole-archive", *_LIBRARIES),
         ],
         check=True,
     )
@@ -75,7 +75,7 @@ class App:
         self._prefix = prefix
         self._process = subprocess.Popen(
             [
-                *(program, *lcores(), "--no-pci", f"--file-prefix={prefix}", "-m", "64", *eal_args),
+                *(str(program), *lcores(), "--no-pci", f"--file-prefix={prefix}", "-m", "64", *eal_args),
                 *(f"--vdev={vdev}" for vdev in vdevs),
                 *("--", *words),
             ],

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Uprobes on the functions of an application's ports, which are followed as they start, stop and appear."""
+
+from __future__ import annotations
+
+import os
+import select
+import struct
+import time
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from dpcap.capture._uprobe import lib
+
+from dpcap.capture import protocol
+from dpcap.capture.errors import DpcapError
+from dpcap.capture.uprobe import features, instruction, ladder, libbpf, telemetry
+from dpcap.capture.uprobe.process import Process
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from types import TracebackType
+
+    from dpcap.capture.discovery import Application
+    from dpcap.capture.uprobe.layout import Port as LivePort
+
+# Between two looks at the application's ports: one that starts has been seen by then.
+_LOOK_AGAIN = 0.1  # seconds
+_SPARE_THREADS = 16  # that the application may start while it is looked at
+MAX_THREADS = 128  # UPROBE_MAX_THREADS
+MAX_RINGS = 256  # UPROBE_MAX_RINGS
+DIRECTIONS = {protocol.DIRECTION_IN: "rx", protocol.DIRECTION_OUT: "tx"}
+# Returns first: whoever is seen to enter is seen to return.
+_PROGRAMS = (("return", True), ("enter", False))
+_LONGEST_LOOK = 32  # bytes of a function
+
+# struct uprobe_queue_key and struct uprobe_queue of shim/uprobe/records.h
+_KEY = struct.Struct("=QQ")
+_VALUE = struct.Struct("=QII")
+
+
+class Queue(NamedTuple):
+    """A queue of a port in one direction."""
+
+    port: int
+    direction: int
+    queue: int
+
+
+class Probes:
+    """Uprobes on one application. A context manager: leaving it detaches them.
+
+    They go with this process, too, whatever ends it.
+    """
+
+    def __init__(self, application: Application) -> None:
+        """Find out where to probe. Raises AccessError, NotFoundError or KernelError."""
+        features.check(application.who, "load the shim into it (dpcap shim --help)")
+        self.who = application.who
+        self._application = application
+        self._process = Process(application.pid, application.who)
+        self._object: libbpf.Object | None = None
+        self._has_multi = False
+        self._links: list[int] = []
+        self._attached: set[tuple[str, int, int]] = set()  # file, offset and direction of functions
+        #: The number that the kernel side counts a queue under.
+        self.queues: dict[Queue, int] = {}
+        self._pointers: dict[Queue, int] = {}  # what the kernel side knows a queue by
+        self._looked = 0.0
+        self._pidfd = -1
+        try:
+            self._pidfd = os.pidfd_open(application.pid)
+            self._found = ladder.climb(self._process)
+        except ProcessLookupError as error:
+            self.close()
+            raise DpcapError(f"{self.who}: it has ended") from error
+        except BaseException:
+            self.close()
+            raise
+        self._told = telemetry.ask(application)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Detach."""
+        self.close()
+
+    def close(self) -> None:
+        """Detach, and let go of the application."""
+        self.detach()
+        if self._object is not None:
+            self._object.close()
+            self._object = None
+        self._process.close()
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+    def detach(self) -> None:
+        """Take the probes out."""
+        for fd in reversed(self._links):
+            os.close(fd)
+        self._links.clear()
+
+    def hello(self) -> protocol.Info:
+        """Return what is known of the application."""
+        return protocol.Info(
+            pid=self._application.inner_pid,
+            primary=True,
+            jit=True,
+            dpdk_version=self._told.version,
+            shim_version="",
+            app_name=self._application.name,
+        )
+
+    def ports(self) -> list[protocol.Port]:
+        """List the application's ports: those that its telemetry tells, and those that run."""
+        live = {port.port: port for port in self._live_ports()}
+        return [self._port(number, live) for number in sorted(live.keys() | self._told.devices.keys())]
+
+    def _port(self, number: int, live: dict[int, LivePort]) -> protocol.Port:
+        device = self._told.devices.get(number)
+        running = live.get(number)
+        return protocol.Port(
+            port=number,
+            name=device.name if device else "",
+            driver="",
+            mac=device.mac if device else b"",
+            mtu=device.mtu if device else 0,
+            speed=device.speed if device else 0,
+            rx_queues=device.rx_queues if device else len(running.rx_queues) if running else 0,
+            tx_queues=device.tx_queues if device else len(running.tx_queues) if running else 0,
+            started=running is not None,
+        )
+
+    def _live_ports(self) -> list[LivePort]:
+        """Return the running ports, with no more queues than the application has told of."""
+        found = []
+        for port in self._found.table.ports(self._process):
+            device = self._told.devices.get(port.port)
+            if device:
+                rx_queues, tx_queues = port.rx_queues[: device.rx_queues], port.tx_queues[: device.tx_queues]
+                port = port._replace(rx_queues=rx_queues, tx_queues=tx_queues)  # noqa: PLW2901
+            found.append(port)
+        return found
+
+    def is_gone(self) -> bool:
+        """Tell whether the application has ended."""
+        poller = select.poll()
+        poller.register(self._pidfd, select.POLLIN)
+        return bool(poller.poll(0))
+
+    def load(self, image: bytes) -> None:
+        """Load an object file. Raises LoadError."""
+        threads = len(os.listdir(f"/proc/{self._application.pid}/task")) + _SPARE_THREADS
+        room = {"scratches": min(threads, MAX_THREADS)}
+        self._object = libbpf.Object(image, max_entries=room, attach_type=libbpf.TRACE_UPROBE_MULTI)
+        self._has_multi = features.has_multi_links(self._object.program_fd("rx_enter"))
+        if not self._has_multi:
+            self._object.close()
+            self._object = libbpf.Object(image, max_entries=room, attach_type=0)
+
+    @property
+    def object(self) -> libbpf.Object:
+        """What was loaded."""
+        assert self._object is not None  # noqa: S101 - loaded before
+        return self._object
+
+    def follow(self, ports: Iterable[int], directions: int) -> None:
+        """Attach to functions and learn of queues that are new, of some ports."""
+        self._looked = time.monotonic()
+        self._process.mappings(again=True)
+        live = [port for port in self._live_ports() if port.port in ports]
+        wanted = {d: name for d, name in DIRECTIONS.items() if directions & d}
+        for direction, name in wanted.items():
+            self._attach_functions(direction, sorted({getattr(port, name) for port in live}))
+        pointers = {
+            Queue(port.port, direction, number): pointer
+            for port in live
+            for direction, name in wanted.items()
+            for number, pointer in enumerate(getattr(port, f"{name}_queues"))
+        }
+        for queue in sorted(pointers.keys() - self.queues.keys()):
+            if len(self.queues) == MAX_RINGS:
+                raise DpcapError(f"{self.who}: more than {MAX_RINGS} queues: name some ports with -i")
+            self.welcome(queue)
+            self.queues[queue] = len(self.queues)
+        # Last, and all at once: what is above takes milliseconds, and one direction should not come first.
+        for queue, pointer in pointers.items():
+            self._learn(queue, pointer)
+
+    def follow_if_due(self, ports: Iterable[int], directions: int) -> None:
+        """Follow unless that was done an instant ago."""
+        if time.monotonic() >= self._looked + _LOOK_AGAIN:
+            self.follow(ports, directions)
+
+    def welcome(self, queue: Queue) -> None:
+        """Do what a new queue needs."""
+
+    def _attach_functions(self, direction: int, addresses: Iterable[int]) -> None:
+        by_file: dict[str, list[int]] = {}
+        for address in addresses:
+            location = self._process.location(address)
+            key = (location.name, location.offset, direction)
+            if key not in self._attached:
+                self._attached.add(key)
+                where = instruction.place(self._process.read(address, _LONGEST_LOOK))
+                by_file.setdefault(location.file, []).append(location.offset + where.offset)
+        for file, offsets in by_file.items():
+            self.attach_places(direction, file, offsets)
+
+    def attach_places(self, direction: int, file: str, offsets: Sequence[int]) -> None:
+        """Attach the programs of a direction to places in a file. Raises DpcapError."""
+        for name, on_return in _PROGRAMS:
+            fd = self.object.program_fd(f"{DIRECTIONS[direction]}_{name}")
+            path, pid = file.encode(), self._application.pid
+            if self._has_multi:
+                many = (fd, path, list(offsets), len(offsets), pid, on_return)
+                links = [lib.dpcap_uprobe_attach_multi(*many)]
+            else:
+                links = [lib.dpcap_uprobe_attach_perf(fd, path, at, pid, on_return) for at in offsets]
+            self._links += [link for link in links if link >= 0]
+            checked(min(links), f"{self.who}: cannot attach to its driver")
+
+    def _learn(self, queue: Queue, pointer: int) -> None:
+        """Tell the kernel side whose a queue is."""
+        known = self._pointers.get(queue)
+        if known == pointer:
+            return
+        if known is not None:
+            self.object.delete("queues", _KEY.pack(known, queue.direction))
+        meta = queue.direction | queue.queue << 16 | queue.port << 32
+        value = _VALUE.pack(meta, self.queues[queue], 0)
+        self.object.update("queues", _KEY.pack(pointer, queue.direction), value)
+        self._pointers[queue] = pointer
+
+
+def checked(status: int, what: str) -> int:
+    """Return a status that is not negative; raise DpcapError for -errno."""
+    if status < 0:
+        raise DpcapError(f"{what}: {os.strerror(-status)}")
+    return status
