@@ -18,6 +18,8 @@ struct block {
 	uint32_t queue;
 	int64_t hash; /* -1: none */
 	uint64_t dropcount;
+	const char *comment; /* NULL: none; not terminated */
+	uint16_t comment_len;
 };
 
 static inline uint32_t
@@ -71,7 +73,10 @@ parse_block(const uint8_t *p, uint64_t bytes, struct block *b)
 		o += 4;
 		if (code == 0 && len == 0)
 			ended = true;
-		else if (code == 2 && len == 4)
+		else if (code == 1) {
+			b->comment = (const char *)o;
+			b->comment_len = len;
+		} else if (code == 2 && len == 4)
 			b->flags = u32_at(o);
 		else if (code == 6 && len == 4)
 			b->queue = u32_at(o);
