@@ -225,11 +225,18 @@ class Application:
     """A forwarding testpmd and the thread that forwards."""
 
     def __init__(
-        self, pcap: Path, load: Load, pages: HugePages, *, reads: int = 0, plugin: bool = True
+        self,
+        pcap: Path,
+        load: Load,
+        pages: HugePages,
+        *,
+        reads: int = 0,
+        plugin: bool = True,
+        vdev: str | None = None,
     ) -> None:
         noisy = ("--forward-mode=noisy", "--noisy-lkup-memory=1", f"--noisy-lkup-num-reads={reads}")
         self.app = Testpmd(
-            [f"net_pcap0,rx_pcap={pcap},infinite_rx=1"],
+            [vdev or f"net_pcap0,rx_pcap={pcap},infinite_rx=1"],
             eal_args=pages.eal_args,
             app_args=("--nb-cores=1", *load.args, *(noisy if load.mpps else ())),
             plugin=plugin,

@@ -36,6 +36,7 @@ COMMANDS = (
     ),
     Command("detach", "dpcap.capture.detach_command", ""),
     Command("count", "dpcap.capture.count_command", "count packets by port, queue and thread"),
+    Command("probe", "dpcap.capture.probe_command", "find and try an application's functions for uprobes"),
     Command("extcap", "dpcap.capture.extcap", "make the ports interfaces of Wireshark and tshark"),
     Command("completion", "dpcap.capture.completion", "print completion for bash or zsh"),
 )

@@ -11,7 +11,8 @@ from dpcap.capture._uprobe import ffi, lib
 from dpcap.capture import protocol
 from dpcap.capture.errors import DpcapError
 from dpcap.capture.uprobe import features, libbpf, program
-from dpcap.capture.uprobe.probes import Probes, Queue, checked
+from dpcap.capture.uprobe.attachment import checked
+from dpcap.capture.uprobe.probes import Probes, Queue
 
 if TYPE_CHECKING:
     from dpcap.capture.discovery import Application
@@ -47,7 +48,7 @@ class Connection(Probes):
 
     def close(self) -> None:
         """Detach. What the kernel holds still comes through the rings, which are then closed."""
-        self.detach()
+        self.kernel.detach()
         for _, fd in self._early:
             os.close(fd)
         self._early.clear()
@@ -106,7 +107,7 @@ class Connection(Probes):
         """Load the best program that the kernel takes. Returns the filter if the pump has to run it."""
         config = program.Config(sample=self._sample, snaplen=min(request.snaplen, program.MAX_DATA))
         if self._filter is None:
-            self.load(program.image(config))
+            self.kernel.load(program.image(config))
             return None
         from dpcap.filters.kernel import kernel_forms  # noqa: PLC0415 - with the filter
 
@@ -116,7 +117,7 @@ class Connection(Probes):
                 continue
             reach = program.MAX_DATA if form.reach is None else min(max(form.reach, 1), program.MAX_DATA)
             try:
-                self.load(program.image(config._replace(filter_bytes=reach), form.code))
+                self.kernel.load(program.image(config._replace(filter_bytes=reach), form.code))
             except libbpf.LoadError as error:
                 reason = str(error).splitlines()[-1].strip()
                 continue
@@ -124,13 +125,13 @@ class Connection(Probes):
         self.notes.append(
             f"the kernel does not take this filter ({reason}): it runs in dpcap, on copies of all packets"
         )
-        self.load(program.image(config._replace(snaplen=program.MAX_DATA)))
+        self.kernel.load(program.image(config._replace(snaplen=program.MAX_DATA)))
         return self._filter
 
     def _start_pump(self, tap: Filter | None) -> None:
         maps = ffi.new("struct dpcap_pump_maps *")
         for name in ("packets", "refusals", "counters", "threads"):
-            setattr(maps, name, self.object.map_fd(name))
+            setattr(maps, name, self.kernel.object.map_fd(name))
         pump = ffi.new("struct dpcap_pump **")
         entry = ffi.NULL if tap is None else ffi.cast("void *", tap.program().jit_entry())
         _running.append(tap)

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from dpcap.capture import protocol
 from dpcap.capture.errors import DpcapError
 from dpcap.capture.uprobe import features, program
-from dpcap.capture.uprobe.probes import MAX_RINGS, MAX_THREADS, Probes, Queue
+from dpcap.capture.uprobe.attachment import MAX_THREADS
+from dpcap.capture.uprobe.probes import MAX_RINGS, Probes, Queue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from dpcap.capture.discovery import Application
+    from dpcap.capture.uprobe.attachment import Attachment
 
 # struct uprobe_counters and struct uprobe_thread of shim/uprobe/records.h
 _COUNTERS = struct.Struct("=6Q")
@@ -34,14 +36,15 @@ class Count(NamedTuple):
 
 
 class Shared:
-    """The counters of a loaded object. A context manager: leaving it unmaps them."""
+    """The counters of a loaded object."""
 
-    def __init__(self, probes: Probes) -> None:
-        self._probes = probes
+    def __init__(self, kernel: Attachment, queues: Mapping[Queue, int]) -> None:
+        """Map them. queues are the numbers of queues; more may come later."""
+        self._queues = queues
         size = MAX_THREADS * MAX_RINGS * _COUNTERS.size
-        self._counters = mmap.mmap(probes.object.map_fd("counters"), size, prot=mmap.PROT_READ)
+        self._counters = mmap.mmap(kernel.object.map_fd("counters"), size, prot=mmap.PROT_READ)
         size = MAX_THREADS * _THREAD.size
-        self._threads = mmap.mmap(probes.object.map_fd("threads"), size, prot=mmap.PROT_READ)
+        self._threads = mmap.mmap(kernel.object.map_fd("threads"), size, prot=mmap.PROT_READ)
 
     def close(self) -> None:
         """Unmap."""
@@ -54,7 +57,7 @@ class Shared:
             tid, _ = _THREAD.unpack_from(self._threads, place * _THREAD.size)
             if tid == 0:
                 return
-            for queue, number in self._probes.queues.items():
+            for queue, number in self._queues.items():
                 at = (place * MAX_RINGS + number) * _COUNTERS.size
                 bursts, packets, _, _, polls, sound = _COUNTERS.unpack_from(self._counters, at)
                 if bursts or polls:
@@ -85,8 +88,8 @@ class Counters(Probes):
         """Count from now on."""
         self._ports = list(ports)
         try:
-            self.load(program.image(program.Config(capture=False)))
-            self._shared = Shared(self)
+            self.kernel.load(program.image(program.Config(capture=False)))
+            self._shared = Shared(self.kernel, self.queues)
             self.follow(self._ports, protocol.DIRECTION_IN | protocol.DIRECTION_OUT)
         except DpcapError as error:
             raise features.explain(self.who, error) from error

@@ -9,28 +9,23 @@ import struct
 import time
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from dpcap.capture._uprobe import lib
-
 from dpcap.capture import protocol
 from dpcap.capture.errors import DpcapError
-from dpcap.capture.uprobe import features, instruction, ladder, libbpf, telemetry
+from dpcap.capture.uprobe import features, instruction, ladder, telemetry
+from dpcap.capture.uprobe.attachment import DIRECTIONS, Attachment
 from dpcap.capture.uprobe.process import Process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from types import TracebackType
 
     from dpcap.capture.discovery import Application
     from dpcap.capture.uprobe.layout import Port as LivePort
+    from dpcap.capture.uprobe.libbpf import Object
 
 # Between two looks at the application's ports: one that starts has been seen by then.
 _LOOK_AGAIN = 0.1  # seconds
-_SPARE_THREADS = 16  # that the application may start while it is looked at
-MAX_THREADS = 128  # UPROBE_MAX_THREADS
 MAX_RINGS = 256  # UPROBE_MAX_RINGS
-DIRECTIONS = {protocol.DIRECTION_IN: "rx", protocol.DIRECTION_OUT: "tx"}
-# Returns first: whoever is seen to enter is seen to return.
-_PROGRAMS = (("return", True), ("enter", False))
 _LONGEST_LOOK = 32  # bytes of a function
 
 # struct uprobe_queue_key and struct uprobe_queue of shim/uprobe/records.h
@@ -58,9 +53,7 @@ class Probes:
         self.who = application.who
         self._application = application
         self._process = Process(application.pid, application.who)
-        self._object: libbpf.Object | None = None
-        self._has_multi = False
-        self._links: list[int] = []
+        self.kernel = Attachment(application.pid, application.who)
         self._attached: set[tuple[str, int, int]] = set()  # file, offset and direction of functions
         #: The number that the kernel side counts a queue under.
         self.queues: dict[Queue, int] = {}
@@ -90,20 +83,11 @@ class Probes:
 
     def close(self) -> None:
         """Detach, and let go of the application."""
-        self.detach()
-        if self._object is not None:
-            self._object.close()
-            self._object = None
+        self.kernel.close()
         self._process.close()
         if self._pidfd >= 0:
             os.close(self._pidfd)
             self._pidfd = -1
-
-    def detach(self) -> None:
-        """Take the probes out."""
-        for fd in reversed(self._links):
-            os.close(fd)
-        self._links.clear()
 
     def hello(self) -> protocol.Info:
         """Return what is known of the application."""
@@ -153,22 +137,6 @@ class Probes:
         poller.register(self._pidfd, select.POLLIN)
         return bool(poller.poll(0))
 
-    def load(self, image: bytes) -> None:
-        """Load an object file. Raises LoadError."""
-        threads = len(os.listdir(f"/proc/{self._application.pid}/task")) + _SPARE_THREADS
-        room = {"scratches": min(threads, MAX_THREADS)}
-        self._object = libbpf.Object(image, max_entries=room, attach_type=libbpf.TRACE_UPROBE_MULTI)
-        self._has_multi = features.has_multi_links(self._object.program_fd("rx_enter"))
-        if not self._has_multi:
-            self._object.close()
-            self._object = libbpf.Object(image, max_entries=room, attach_type=0)
-
-    @property
-    def object(self) -> libbpf.Object:
-        """What was loaded."""
-        assert self._object is not None  # noqa: S101 - loaded before
-        return self._object
-
     def follow(self, ports: Iterable[int], directions: int) -> None:
         """Attach to functions and learn of queues that are new, of some ports."""
         self._looked = time.monotonic()
@@ -210,20 +178,7 @@ class Probes:
                 where = instruction.place(self._process.read(address, _LONGEST_LOOK))
                 by_file.setdefault(location.file, []).append(location.offset + where.offset)
         for file, offsets in by_file.items():
-            self.attach_places(direction, file, offsets)
-
-    def attach_places(self, direction: int, file: str, offsets: Sequence[int]) -> None:
-        """Attach the programs of a direction to places in a file. Raises DpcapError."""
-        for name, on_return in _PROGRAMS:
-            fd = self.object.program_fd(f"{DIRECTIONS[direction]}_{name}")
-            path, pid = file.encode(), self._application.pid
-            if self._has_multi:
-                many = (fd, path, list(offsets), len(offsets), pid, on_return)
-                links = [lib.dpcap_uprobe_attach_multi(*many)]
-            else:
-                links = [lib.dpcap_uprobe_attach_perf(fd, path, at, pid, on_return) for at in offsets]
-            self._links += [link for link in links if link >= 0]
-            checked(min(links), f"{self.who}: cannot attach to its driver")
+            self.kernel.attach(direction, file, offsets)
 
     def _learn(self, queue: Queue, pointer: int) -> None:
         """Tell the kernel side whose a queue is."""
@@ -231,15 +186,12 @@ class Probes:
         if known == pointer:
             return
         if known is not None:
-            self.object.delete("queues", _KEY.pack(known, queue.direction))
-        meta = queue.direction | queue.queue << 16 | queue.port << 32
-        value = _VALUE.pack(meta, self.queues[queue], 0)
-        self.object.update("queues", _KEY.pack(pointer, queue.direction), value)
+            self.kernel.object.delete("queues", _KEY.pack(known, queue.direction))
+        tell_queue(self.kernel.object, queue, pointer=pointer, number=self.queues[queue])
         self._pointers[queue] = pointer
 
 
-def checked(status: int, what: str) -> int:
-    """Return a status that is not negative; raise DpcapError for -errno."""
-    if status < 0:
-        raise DpcapError(f"{what}: {os.strerror(-status)}")
-    return status
+def tell_queue(object_: Object, queue: Queue, *, pointer: int, number: int) -> None:
+    """Tell the kernel side whose a queue is, and what number it is counted under."""
+    meta = queue.direction | queue.queue << 16 | queue.port << 32
+    object_.update("queues", _KEY.pack(pointer, queue.direction), _VALUE.pack(meta, number, 0))

@@ -81,6 +81,18 @@ def test_without_links_for_many_places(
     wait_until(lambda: functions(bare) == original, "the original code bytes")
 
 
+def test_a_filter_that_the_kernel_does_not_take(bare: Testpmd, tmp_path: Path) -> None:
+    """A long list has no room there: it is applied in dpcap, which says so."""
+    out, words = tmp_path / "out.pcapng", tmp_path / "filter"
+    others = [f"host 10.99.{i // 250}.{i % 250 + 1}" for i in range(3000)]
+    words.write_text(" or ".join([*others, "udp port 2152"]))
+    done = run_dpcap(*of(bare, "-c", "300", "-s", "60", "-w", out, "-F", words))
+    assert done.returncode == 0, done.stderr
+    assert "the kernel does not take this filter" in done.stderr
+    assert tcpdump_count(out, GTPU) == 300 == tcpdump_count(out, "")
+    assert max(len(p.data) for p in read_pcapng(out)) == 60
+
+
 def test_the_list_says_uprobe(bare: Testpmd) -> None:
     done = run_dpcap("-D", "--pid", str(bare.pid))
     assert done.returncode == 0, done.stderr
