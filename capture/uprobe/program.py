@@ -22,7 +22,7 @@ NAME = "dpcap_uprobe.bpf.o"
 NEEDS = "clang or libbpf's headers were not there (Debian: clang libbpf-dev), or the machine is not x86-64"
 
 # struct uprobe_config of shim/uprobe/records.h
-_CONFIG = struct.Struct("=9I")
+_CONFIG = struct.Struct("=8I")
 MAX_DATA = 65535  # UPROBE_MAX_DATA: bytes of a packet
 _SKIP = 2  # instructions that jump over the padding
 _NO_OP = isa.encode([isa.ja(0)])
@@ -43,7 +43,6 @@ class Config(NamedTuple):
     snaplen: int = MAX_DATA
     filter_bytes: int = 0  # of a packet that the filter may look at; 0: no filter in the kernel
     candidate: bool = False  # count all calls, whatever the queue
-    next_offset: int = 64  # of rte_mbuf.next
     queue_argument: int = 0  # positions of the function's arguments
     pkts_argument: int = 1
     n_argument: int = 2

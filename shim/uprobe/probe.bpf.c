@@ -42,7 +42,6 @@ char licence_of_object[] SEC("license") = "Dual BSD/GPL";
 const volatile struct uprobe_config config = {
 	.sample = 1,
 	.snaplen = UPROBE_MAX_DATA,
-	.next_offset = 64,
 	.pkts_argument = 1,
 	.n_argument = 2,
 };
@@ -252,6 +251,7 @@ struct gathering {
 	uint64_t segment;
 	uint32_t used;	 /* bytes */
 	uint32_t failed;
+	uint32_t no_iova; /* next is where builds without the IO address have it */
 };
 
 static int
@@ -277,7 +277,7 @@ gather_segment(uint32_t i, struct gathering *g)
 		return 1;
 	}
 	g->used = used + len;
-	g->segment = config.next_offset == 8 ? m->next_no_iova : m->next;
+	g->segment = g->no_iova ? m->next_no_iova : m->next;
 	return g->segment == 0;
 }
 
@@ -304,9 +304,18 @@ gather(struct scratch *s, uint64_t packet, uint32_t direction, uint32_t *wirelen
 		direction == UPROBE_IN ? MBUF_RX_VLAN_STRIPPED : MBUF_TX_VLAN | MBUF_TX_QINQ;
 	const uint32_t outer_bytes = m->ol_flags & outer ? MBUF_TAG : 0;
 	const uint32_t inner_bytes = m->ol_flags & inner ? MBUF_TAG : 0;
-	struct gathering g = { .s = s, .segment = packet, .used = outer_bytes + inner_bytes };
+	const uint32_t start = outer_bytes + inner_bytes;
+	struct gathering g = { .s = s, .segment = packet, .used = start };
 
 	bpf_loop(m->nb_segs, gather_segment, &g, 0);
+	/* A build of the other kind: its chain ends elsewhere, or leads nowhere. */
+	if (g.failed || (g.used - start != m->pkt_len && g.used < UPROBE_MAX_DATA)) {
+		g.segment = packet;
+		g.used = start;
+		g.failed = 0;
+		g.no_iova = 1;
+		bpf_loop(m->nb_segs, gather_segment, &g, 0);
+	}
 	if (g.failed)
 		return 0;
 	if (outer_bytes + inner_bytes != 0) {

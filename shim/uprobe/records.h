@@ -73,7 +73,6 @@ struct uprobe_config {
 	uint32_t snaplen;	/* bytes, at most UPROBE_MAX_DATA */
 	uint32_t filter_bytes;	/* of a packet that the filter may look at; 0: no filter in the kernel */
 	uint32_t candidate;	/* count all calls, whatever the queue, and see whether packets look right */
-	uint32_t next_offset;	/* of rte_mbuf.next: 64 or 8 */
 	uint32_t queue_argument; /* positions of arguments, from 0 */
 	uint32_t pkts_argument;
 	uint32_t n_argument;

@@ -5,20 +5,71 @@
  * rte_ethdev_core.h, 21.11 and 23.11, and of rte_ethdev_core.h and
  * rte_ethdev_driver.h, 20.11.
  *
- * Prints rx, tx and the queues of each port in hexadecimal, and ends with its input.
+ * Prints rx, tx and the queues of each port in hexadecimal. For each line of its input a
+ * burst passes each of its queues: COUNT packets, the first of which has three segments
+ * and asks for a VLAN tag, and of which port 1 does not send the last. It ends with its
+ * input.
  */
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "mbuf.h"
+
 #define PORTS 32
 
 static uint16_t __attribute__((noinline)) no_rx(void *q, void **p, uint16_t n) { (void)q; (void)p; (void)n; return 0; }
 static uint16_t __attribute__((noinline)) no_tx(void *q, void **p, uint16_t n) { (void)q; (void)p; return n ? 0 : 1; }
-static uint16_t __attribute__((noinline)) my_rx(void *q, void **p, uint16_t n) { (void)q; *p = NULL; return n; }
-static uint16_t __attribute__((noinline)) my_tx(void *q, void **p, uint16_t n) { (void)q; (void)p; return n; }
+
+#define COUNT 8
+#define BYTES 100 /* of a packet; 10 in each of the first two segments, where there are three */
 
 static char queues[2][3]; /* their addresses are all that matters */
+static struct mbuf mbufs[COUNT + 2];
+static uint8_t bytes[COUNT][BYTES];
+
+static void
+chain(struct mbuf *from, struct mbuf *to)
+{
+#ifdef NO_IOVA
+	from->next = 0x1234;
+	from->next_no_iova = (uintptr_t)to;
+#else
+	from->next = (uintptr_t)to;
+	from->next_no_iova = 0x1234;
+#endif
+}
+
+static uint16_t __attribute__((noinline))
+my_rx(void *q, void **p, uint16_t n)
+{
+	struct mbuf *second = &mbufs[COUNT], *third = &mbufs[COUNT + 1];
+
+	(void)q;
+	for (uint16_t i = 0; i < COUNT && i < n; i++) {
+		memset(bytes[i], i, BYTES);
+		mbufs[i] = (struct mbuf){ .buf_addr = (uintptr_t)bytes[i], .buf_len = BYTES, .nb_segs = 1,
+					  .pkt_len = BYTES, .data_len = BYTES };
+		p[i] = &mbufs[i];
+	}
+	*second = *third = mbufs[0];
+	mbufs[0].nb_segs = 3;
+	mbufs[0].data_len = second->data_len = 10;
+	second->data_off = 10;
+	third->data_off = 20;
+	third->data_len = BYTES - 20;
+	chain(&mbufs[0], second);
+	chain(second, third);
+	chain(third, NULL);
+	return COUNT;
+}
+
+static uint16_t __attribute__((noinline))
+my_tx(void *q, void **p, uint16_t n)
+{
+	(void)p;
+	return q == &queues[1][2] ? n - 1 : n;
+}
 
 #if LAYOUT == 2011
 struct data {
@@ -88,7 +139,10 @@ set(int port, void *rx, void *tx)
 int
 main(void)
 {
-	void *volatile rx = (void *)my_rx, *volatile tx = (void *)my_tx;
+	uint16_t (*volatile rx_burst)(void *, void **, uint16_t) = my_rx;
+	uint16_t (*volatile tx_burst)(void *, void **, uint16_t) = my_tx;
+	void *rx = (void *)rx_burst, *tx = (void *)tx_burst;
+	void *packets[COUNT];
 
 #if LAYOUT != 2011
 	for (int port = 0; port < PORTS; port++) {
@@ -105,6 +159,14 @@ main(void)
 		       (long)&queues[port][2]);
 	}
 	fflush(stdout);
-	getchar();
+	while (getchar() == '\n')
+		for (int port = 0; port < 2; port++)
+			for (int queue = 0; queue < 2; queue++) {
+				uint16_t n = rx_burst(&queues[port][queue], packets, COUNT);
+
+				mbufs[0].ol_flags |= MBUF_TX_VLAN;
+				mbufs[0].vlan_tci = 0x2064;
+				tx_burst(&queues[port][2], packets, n);
+			}
 	return 0;
 }
