@@ -99,32 +99,37 @@ struct threads {
 	int n, filtered;
 };
 
+void
+checks_thread_status(struct check *check, const char *status)
+{
+	const char *state = strstr(status, "\nState:\t"), *features = strstr(status, "\nx86_Thread_features:");
+	long tracer = status_number(status, "TracerPid", 10, 0), pid = status_number(status, "Tgid", 10, 0);
+
+	if (tracer != 0) {
+		REFUSE(check, "thread %ld is traced by process %ld already", status_number(status, "Pid", 10, 0),
+		       tracer);
+		WAY(check, "end the debugger (pid %ld) first", tracer);
+	} else if (state != NULL && strchr("TtZX", state[8]) != NULL) {
+		REFUSE(check, "it is stopped or has ended (state %c)", state[8]);
+		WAY(check, "let it go on first: kill -CONT %ld", pid);
+	} else if (status_number(status, "Seccomp", 10, 0) != 0) {
+		REFUSE(check, "a seccomp filter judges its system calls and might kill it");
+	} else if (features != NULL &&
+		   memmem(features + 1, strcspn(features + 1, "\n"), "shstk", strlen("shstk")) != NULL) {
+		REFUSE(check, "it runs with a shadow stack (CET), which forbids borrowed calls");
+	}
+}
+
 static bool
 look_at_status(int tid, void *arg)
 {
 	struct threads *threads = arg;
 	char status[STATUS_SIZE];
-	const char *features, *state;
-	long tracer;
 
 	if (process_read_file(&threads->target->process, status, sizeof(status), "task/%d/status", tid) <= 0)
 		return true; /* ended */
 	threads->n++;
-	state = strstr(status, "\nState:\t");
-	tracer = status_number(status, "TracerPid", 10, 0);
-	features = strstr(status, "\nx86_Thread_features:");
-	if (tracer != 0) {
-		REFUSE(threads->check, "thread %d is traced by process %ld already", tid, tracer);
-		WAY(threads->check, "end the debugger (pid %ld) first", tracer);
-	} else if (state != NULL && strchr("TtZX", state[8]) != NULL) {
-		REFUSE(threads->check, "it is stopped or has ended (state %c)", state[8]);
-		WAY(threads->check, "let it go on first: kill -CONT %d", (int)threads->target->process.pid);
-	} else if (status_number(status, "Seccomp", 10, 0) != 0) {
-		REFUSE(threads->check, "a seccomp filter judges its system calls and might kill it");
-	} else if (features != NULL &&
-		   memmem(features + 1, strcspn(features + 1, "\n"), "shstk", strlen("shstk")) != NULL) {
-		REFUSE(threads->check, "it runs with a shadow stack (CET), which forbids borrowed calls");
-	}
+	checks_thread_status(threads->check, status);
 	return threads->check->verdict == PASSED;
 }
 
@@ -174,7 +179,7 @@ check_absent(struct target *t, struct check *check)
 {
 	if (process_maps(&t->process, "libdpcap_shim")) {
 		REFUSE(check, "the shim is in the process already");
-		WAY(check, "dpcap attach wakes it");
+		WAY(check, "dpcap uses it; if it cannot, the application's messages say why");
 	} else {
 		SAY(check, "no shim in the process");
 	}

@@ -36,4 +36,7 @@ bool checks_run(struct target *target);
  */
 void checks_permission_text(struct check *check, long scope, unsigned int uid, unsigned int ours);
 
+/* Refuse by the text of a thread's status file in /proc, when there is a reason in it. */
+void checks_thread_status(struct check *check, const char *status);
+
 #endif /* DPCAP_INJECT_CHECKS_H */

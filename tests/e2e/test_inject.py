@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import pytest
 import traffic
@@ -18,10 +17,11 @@ import traffic
 from support.captures import read_pcap, read_pcapng, tcpdump_filter
 from support.command import Command, dpcap_argv, run_dpcap
 from support.injection import BUILT, INJECTOR, SOURCES, traced
-from support.testpmd import NATIVE, PLUGIN, Testpmd, runtime_root
+from support.polling import Polling
+from support.testpmd import NATIVE, PLUGIN, Testpmd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from support.hugepages import HugePages
 
@@ -206,13 +206,12 @@ def test_an_adversary_in_the_application(hugepages: HugePages, traffic_loop: Loo
 def test_the_injector_dies_at_a_random_instruction(
     hugepages: HugePages, traffic_loop: Loop, tmp_path: Path
 ) -> None:
-    rng = random.Random(8)
     for _ in range(ROUNDS):
         with Testpmd([traffic_loop.vdev], eal_args=hugepages.eal_args, plugin=False) as app:
             app.start()
             argv: list[str | Path] = [INJECTOR, str(app.pid), NATIVE / PLUGIN]
             injector = subprocess.Popen(argv, stdout=subprocess.DEVNULL)
-            time.sleep(rng.uniform(0, 0.15))  # a moment, not a wait
+            time.sleep(random.uniform(0, 0.15))  # a moment, not a wait
             injector.send_signal(signal.SIGKILL)
             injector.wait()
             app.wait_forwarded(10_000)
@@ -221,42 +220,6 @@ def test_the_injector_dies_at_a_random_instruction(
 
 
 # -- other applications
-
-
-class Polling:
-    """The small application, linked as a test wants it."""
-
-    def __init__(self, program: Path, run_in: Iterable[str] = ()) -> None:
-        self.prefix = f"dpcap-{os.getpid()}-polling"
-        eal = (
-            "-l",
-            "0",
-            "--no-pci",
-            "--no-huge",
-            "-m",
-            "64",
-            f"--file-prefix={self.prefix}",
-            "--vdev=net_null0",
-        )
-        self._process = subprocess.Popen(
-            [*run_in, str(program), *eal], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        self.pid = self._process.pid
-        assert self._process.stdout
-        for line in self._process.stdout:
-            if line == "forwarding\n":
-                return
-        pytest.fail("the application ended early")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        alive = self._process.poll() is None
-        self._process.kill()
-        self._process.communicate()
-        shutil.rmtree(runtime_root() / self.prefix, ignore_errors=True)
-        assert alive
 
 
 STATIC = (

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What cannot be tried on any machine: Yama's texts, and ELF files that lie. */
+/* What cannot be tried on any machine: Yama, shadow stacks, and ELF files that lie. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -25,6 +25,31 @@ test_permission_texts(void)
 	CHECK(strstr(check.way, "dpcap shim path") != NULL);
 	checks_permission_text(&check, 0, 1000, 1000);
 	CHECK(strstr(check.text, "not dumpable") != NULL);
+}
+
+static void
+test_thread_states(void)
+{
+	static const struct {
+		const char *status, *reason; /* NULL: passes */
+	} cases[] = {
+		{ "Name:\tx\nState:\tS (sleeping)\nTracerPid:\t0\nSeccomp:\t0\nx86_Thread_features:\t\n", NULL },
+		{ "Name:\tx\nState:\tR (running)\nTgid:\t7\n", NULL },
+		{ "Name:\tx\nState:\tS (sleeping)\nPid:\t8\nTracerPid:\t9\n", "thread 8 is traced by process 9" },
+		{ "Name:\tx\nState:\tt (tracing stop)\nTgid:\t7\n", "stopped" },
+		{ "Name:\tx\nState:\tZ (zombie)\n", "ended" },
+		{ "Name:\tx\nState:\tS (sleeping)\nSeccomp:\t2\n", "seccomp" },
+		{ "Name:\tx\nx86_Thread_features:\tshstk wrss \nx86_Thread_features_locked:\t\n", "shadow stack" },
+		{ "Name:\tx\nx86_Thread_features:\t\nx86_Thread_features_locked:\tshstk\n", NULL },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct check check = { 0 };
+
+		checks_thread_status(&check, cases[i].status);
+		CHECK_EQ(check.verdict, cases[i].reason == NULL ? PASSED : REFUSED);
+		CHECK(cases[i].reason == NULL || strstr(check.text, cases[i].reason) != NULL);
+	}
 }
 
 static char *
@@ -107,6 +132,7 @@ int
 main(void)
 {
 	test_permission_texts();
+	test_thread_states();
 	test_files_that_are_cut_or_changed();
 	test_symbols_of_this_process();
 	return CHECK_RESULT();

@@ -134,6 +134,26 @@ def test_another_user():
         assert puppet.wake() == ["woken"]
 
 
+def test_its_own_user():
+    """Who owns the process needs no privilege, where Yama leaves that to the owner."""
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("needs root and setpriv")
+    yama = Path("/proc/sys/kernel/yama/ptrace_scope")
+    if yama.exists() and yama.read_text() != "0\n":
+        pytest.skip("Yama forbids it")
+    as_nobody = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        injector, library, program = (
+            shutil.copy(file, folder) for file in (NATIVE / "dpcap-inject", PAYLOAD, BUILT / "inject_puppet")
+        )
+        with Puppet("accept", program=Path(program), run_in=as_nobody) as puppet:
+            argv = [*as_nobody, injector, str(puppet.pid), library]
+            done = subprocess.run(argv, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout
+            assert puppet.wake() == ["loaded", "woken"]
+
+
 def test_no_such_process():
     child = subprocess.Popen(["true"])
     child.wait()
