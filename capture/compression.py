@@ -7,12 +7,13 @@ zstd and lz4 need a package each: pip install 'dpcap[compression]'. Imported whe
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from dpcap.capture.errors import ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from io import BufferedIOBase
 
 _MAGIC_SIZE = 4  # bytes
 _CHUNK = 1 << 16
@@ -139,9 +140,10 @@ class Input(io.RawIOBase):
     Where compressed data is damaged or cut, what came before is still read; `damage` then says why it ends.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BufferedIOBase) -> None:
         self._stream = stream
-        self._ready = b""  # read, and not asked for yet
+        self._ready = b""  # read; asked for up to _at
+        self._at = 0
         while len(self._ready) < _MAGIC_SIZE and (more := stream.read(_MAGIC_SIZE - len(self._ready))):
             self._ready += more
         self._kind = next((kind for kind in KINDS if self._ready.startswith(kind.magic)), None)
@@ -153,26 +155,33 @@ class Input(io.RawIOBase):
     def read(self, size: int | None = -1) -> bytes:
         """Return size bytes; fewer only at the end. All that is left for -1."""
         wanted = 1 << 62 if size is None or size < 0 else size
-        parts = [self._ready]
-        length = len(self._ready)
-        while length < wanted and (more := self._more(wanted - length)):
+        end = self._at + wanted
+        if end <= len(self._ready):  # nearly always
+            data = self._ready[self._at : end]
+            self._at = end
+            return data
+        parts = [self._ready[self._at :]]
+        length = len(parts[0])
+        self._ready, self._at = b"", 0
+        while length < wanted and (more := self._more()):
             parts.append(more)
             length += len(more)
         data = b"".join(parts)
-        self._ready = data[wanted:]
+        self._ready, self._at = data[wanted:], 0
         return data[:wanted]
 
     def unread(self, data: bytes) -> None:
         """Put back what was read."""
-        self._ready = data + self._ready
+        self._ready, self._at = data + self._ready[self._at :], 0
 
-    def _more(self, size: int) -> bytes:
+    def _more(self) -> bytes:
+        """Return what comes next, without waiting for more than there is; empty at the end."""
         if self._kind is None:
-            return self._stream.read(min(size, _CHUNK)) or b""
+            return self._stream.read1(_CHUNK)
         found = b""
         while not found and not self.damage:
             data, self._compressed = self._compressed, b""
-            data = data or self._stream.read(_CHUNK) or b""
+            data = data or self._stream.read1(_CHUNK)
             if not data:
                 if not self._decompressor.eof:
                     self.damage = f"the {self._kind.suffix[1:]} data is cut short"

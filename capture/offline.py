@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from dpcap import filters
 from dpcap.capture import pcap_read, pcapng_read, savefile
@@ -27,6 +27,7 @@ from dpcap.filters.libpcap import Link
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from io import BufferedReader
 
     from dpcap.capture.arguments import Arguments
     from dpcap.capture.offline_output import Output
@@ -52,7 +53,7 @@ def run(arguments: Arguments) -> int:
     return 0
 
 
-def _filter(arguments: Arguments, path: str, selector: Selector, file: BinaryIO) -> None:
+def _filter(arguments: Arguments, path: str, selector: Selector, file: BufferedReader) -> None:
     outputs = _outputs(arguments, path)
     limit = min((n for n in (arguments.count, file_options(arguments).packets) if n), default=None)
     try:

@@ -12,13 +12,14 @@ from dpcap.capture.pcapng_read import Packet, PcapngError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from io import BufferedReader
 
     from dpcap.capture.pcapng_read import Block
 
 STDIN = "-"
 
 
-def opened(path: str) -> BinaryIO:
+def opened(path: str) -> BufferedReader:
     """Open a file, or standard input. Raises DpcapError when that is impossible."""
     try:
         return open(0 if path == STDIN else path, "rb", closefd=path != STDIN)
@@ -26,7 +27,7 @@ def opened(path: str) -> BinaryIO:
         raise DpcapError(f"cannot read {path}: {error.strerror}") from error
 
 
-def read(file: BinaryIO, path: str) -> Iterator[Packet | Block]:
+def read(file: BufferedReader, path: str) -> Iterator[Packet | Block]:
     """Yield packets as Packet and all else as Block, in the order of the file that was opened by path.
 
     Raises PcapngError where it stops making sense: what came before is right.
