@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """cffi (API mode) binding of the control protocol: dpcap.capture._proto.
 
-The declarations are shim/dpdk/proto.h itself, the header that the shim is compiled with.
+The declarations are shim/dpdk/proto.h and counters.h themselves, the headers that the shim is compiled with.
 """
 
 import re
@@ -9,9 +9,10 @@ from pathlib import Path
 
 from cffi import FFI
 
-HEADER = Path("shim/dpdk/proto.h")
+FOLDER = Path("shim/dpdk")
+HEADERS = (FOLDER / "proto.h", FOLDER / "counters.h")
 
-declarations = HEADER.read_text()
+declarations = "\n".join(header.read_text() for header in HEADERS)
 # cffi reads plain numbers (array sizes need them) and asks the C compiler for the value of expressions.
 declarations = re.sub(r"^(#define \w+) +\(.*", r"\1 ...", declarations, flags=re.MULTILINE)
 # The include guard and #include are the preprocessor's.
@@ -25,8 +26,8 @@ ffi = FFI()
 ffi.cdef(declarations)
 ffi.set_source(
     "dpcap.capture._proto",
-    '#include "proto.h"',
-    include_dirs=[str(HEADER.parent)],
+    "".join(f'#include "{header.name}"\n' for header in HEADERS),
+    include_dirs=[str(FOLDER)],
     define_macros=[("DPCAP_VERSION", f'"{version}"')],
-    depends=[str(HEADER), "CMakeLists.txt"],
+    depends=[*map(str, HEADERS), "CMakeLists.txt"],
 )

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The hot path. Per burst and session: run the filter over the packets, and only
- * when some match read the time once, copy those into the ring as EPBs, publish once.
+ * when some match read the time once, copy those into the ring as EPBs, publish once; a
+ * session that counts adds up instead.
  * No lock, no system call, no allocation; nothing is written but the session's ring,
  * the scratch memory of the queue and the counters.
  */
@@ -110,16 +111,23 @@ measured_burst(struct sink *sink, struct rte_mbuf *const *pkts, uint16_t n)
 	return matched;
 }
 
-/* Up to DPCAP_VM_MAX_BURST packets whose bytes lie in the mbufs as they are on the wire. */
+/*
+ * Which of up to DPCAP_VM_MAX_BURST packets match, whose bytes lie in the mbufs as they
+ * are on the wire.
+ */
+static __rte_always_inline uint64_t
+match_plain(struct sink *sink, struct rte_mbuf *const *pkts, uint16_t n)
+{
+	if (__builtin_expect(--sink->bursts_left != 0, 1))
+		return sink->burst((void *const *)pkts, n, sink->meta);
+	return measured_burst(sink, pkts, n);
+}
+
 static __rte_always_inline void
 plain_burst(struct sink *sink, struct rte_mbuf *const *pkts, uint16_t n, bool rx)
 {
-	uint64_t matched, ts_ns;
-
-	if (__builtin_expect(--sink->bursts_left != 0, 1))
-		matched = sink->burst((void *const *)pkts, n, sink->meta);
-	else
-		matched = measured_burst(sink, pkts, n);
+	uint64_t matched = match_plain(sink, pkts, n);
+	uint64_t ts_ns;
 
 	if (__builtin_expect(matched == 0, 1))
 		return;
@@ -133,6 +141,14 @@ plain_burst(struct sink *sink, struct rte_mbuf *const *pkts, uint16_t n, bool rx
 	dpcap_ring_publish(sink->ring);
 }
 
+static inline struct frame
+any_frame(const struct rte_mbuf *m, struct queue_ctx *ctx, uint64_t tag_flags)
+{
+	return frame_is_plain(m, tag_flags)
+		? frame_plain(m)
+		: frame_linearise(m, tag_flags, ctx->scratch, QUEUE_SCRATCH_SIZE);
+}
+
 /* Packets of any make, one by one. */
 static void
 mixed_burst(struct sink *sink, struct queue_ctx *ctx, struct rte_mbuf *const *pkts, uint16_t n, bool rx)
@@ -143,9 +159,7 @@ mixed_burst(struct sink *sink, struct queue_ctx *ctx, struct rte_mbuf *const *pk
 	uint16_t i;
 
 	for (i = 0; i < n; i++) {
-		struct frame frame = frame_is_plain(pkts[i], tag_flags)
-			? frame_plain(pkts[i])
-			: frame_linearise(pkts[i], tag_flags, ctx->scratch, QUEUE_SCRATCH_SIZE);
+		struct frame frame = any_frame(pkts[i], ctx, tag_flags);
 		uint64_t keep = run_filter(sink, &frame);
 
 		if (keep == 0)
@@ -185,6 +199,66 @@ run_sink(struct sink *sink, struct queue_ctx *ctx, struct rte_mbuf *const *pkts,
 	}
 }
 
+/* ---- Counting --------------------------------------------------------------- */
+
+static uint64_t
+match_mixed(const struct sink *sink, struct queue_ctx *ctx, struct rte_mbuf *const *pkts, uint16_t n,
+	    uint64_t tag_flags)
+{
+	uint64_t matched = 0;
+
+	for (uint16_t i = 0; i < n; i++) {
+		struct frame frame = any_frame(pkts[i], ctx, tag_flags);
+
+		matched |= (uint64_t)(run_filter(sink, &frame) != 0) << i;
+	}
+	return matched;
+}
+
+static void
+count_matches(struct sink *sink, struct queue_ctx *ctx, struct rte_mbuf *const *pkts, uint16_t n, bool rx)
+{
+	const uint64_t tag_flags = rx ? FRAME_RX_TAGS : FRAME_TX_TAGS;
+	uint64_t matched, packets = 0, bytes = 0;
+	uint16_t chunk;
+
+	for (; n > 0; pkts += chunk, n -= chunk) {
+		chunk = n < DPCAP_VM_MAX_BURST ? n : DPCAP_VM_MAX_BURST;
+		if (sink->burst != NULL && frame_all_plain(pkts, chunk, tag_flags))
+			matched = match_plain(sink, pkts, chunk);
+		else
+			matched = match_mixed(sink, ctx, pkts, chunk, tag_flags);
+		for (; matched != 0; matched &= matched - 1, packets++)
+			bytes += pkts[__builtin_ctzll(matched)]->pkt_len;
+	}
+	if (packets == 0)
+		return;
+	counter_add(&sink->counters->matched, packets);
+	counter_add(&sink->counters->matched_bytes, bytes);
+}
+
+/* Out of line: captures do without it. */
+static __attribute__((noinline)) void
+count_burst(struct sink *sink, struct queue_ctx *ctx, struct rte_mbuf *const *pkts, uint16_t n, bool rx)
+{
+	struct dpcap_counters *counters = sink->counters;
+	uint64_t bytes = 0;
+
+	if (n == 0) {
+		counter_add(&counters->empty_polls, 1);
+		return;
+	}
+	for (uint16_t i = 0; i < n; i++)
+		bytes += pkts[i]->pkt_len;
+	counter_add(&counters->packets, n);
+	counter_add(&counters->bytes, bytes);
+	counter_add(&counters->bursts[31 - __builtin_clz(n)], 1);
+	if (sink->prog != NULL)
+		count_matches(sink, ctx, pkts, n, rx);
+}
+
+/* ---- Queues ----------------------------------------------------------------- */
+
 /* Packets that a hook had to let pass: nobody knows what the filter would have said. */
 static __attribute__((noinline, cold)) void
 account_missed(struct queue_ctx *ctx, struct sink *sink)
@@ -192,6 +266,10 @@ account_missed(struct queue_ctx *ctx, struct sink *sink)
 	uint32_t missed = atomic_exchange_explicit(&ctx->missed, 0, memory_order_relaxed);
 
 	for (; sink != NULL; sink = queue_next(&sink->next)) {
+		if (sink->counters != NULL) {
+			counter_add(&sink->counters->missed, missed);
+			continue;
+		}
 		count_received(sink, missed);
 		dpcap_ring_lost(sink->ring, missed);
 	}
@@ -207,7 +285,10 @@ run_queue(struct queue_ctx *ctx, struct rte_mbuf *const *pkts, uint16_t n, bool 
 	if (__builtin_expect(atomic_load_explicit(&ctx->missed, memory_order_relaxed) != 0, 0))
 		account_missed(ctx, sink);
 	for (; sink != NULL; sink = queue_next(&sink->next))
-		run_sink(sink, ctx, pkts, n, rx);
+		if (__builtin_expect(sink->counters == NULL, 1))
+			run_sink(sink, ctx, pkts, n, rx);
+		else
+			count_burst(sink, ctx, pkts, n, rx);
 	queue_leave(ctx);
 }
 
@@ -218,7 +299,7 @@ hooks_rx(uint16_t port, uint16_t queue, struct rte_mbuf **pkts, uint16_t n, uint
 	(void)queue;
 	(void)max;
 	/* Runs on empty polls too. */
-	if (n != 0)
+	if (n != 0 || queue_is_watched(ctx))
 		run_queue(ctx, pkts, n, true);
 	return n;
 }

@@ -37,11 +37,20 @@ check_attach_ports(const struct dpcap_msg_attach *attach)
 	return NULL;
 }
 
+/* Whether it needs no program. */
+static bool
+counts_all(const struct dpcap_msg_attach *attach)
+{
+	return attach->flags & DPCAP_ATTACH_COUNT && attach->n_forms == 0;
+}
+
 static const char *
 check_attach_forms(const struct dpcap_msg_attach *attach)
 {
 	uint64_t rodata_size = 0;
 
+	if (counts_all(attach))
+		return NULL;
 	if (attach->n_forms == 0 || attach->n_forms > DPCAP_MAX_FORMS)
 		return "attach: n_forms is not in 1..8";
 	if (attach->n_forms > 1 && !(attach->flags & DPCAP_ATTACH_WHOLE))
@@ -62,7 +71,7 @@ check_attach(const struct dpcap_msg_attach *attach)
 {
 	const char *why;
 
-	if (attach->flags & ~(uint32_t)DPCAP_ATTACH_WHOLE)
+	if (attach->flags & ~(uint32_t)(DPCAP_ATTACH_WHOLE | DPCAP_ATTACH_COUNT))
 		return "attach: unknown flags";
 	if (attach->snaplen == 0 || attach->snaplen > DPCAP_SNAPLEN_MAX)
 		return "attach: snaplen is not in 1..262144";
@@ -82,6 +91,7 @@ dpcap_message_parse(const void *datagram, size_t size, unsigned int n_fds,
 		    struct dpcap_request *request, const char **why)
 {
 	struct dpcap_msg_hdr hdr;
+	unsigned int n_wanted;
 	size_t i;
 
 	memset(request, 0, sizeof(*request));
@@ -110,15 +120,17 @@ dpcap_message_parse(const void *datagram, size_t size, unsigned int n_fds,
 	*why = "wrong size for this request";
 	if (forms[i].size != size)
 		return -EMSGSIZE;
-	*why = "wrong number of descriptors for this request";
-	if (forms[i].n_fds != n_fds)
-		return -EPROTO;
-
-	*why = NULL;
+	n_wanted = forms[i].n_fds;
 	if (hdr.type == DPCAP_MSG_ATTACH) {
 		memcpy(&request->attach, datagram, sizeof(request->attach));
-		*why = check_attach(&request->attach);
+		if (counts_all(&request->attach))
+			n_wanted = 0;
 	}
+	*why = "wrong number of descriptors for this request";
+	if (n_wanted != n_fds)
+		return -EPROTO;
+
+	*why = hdr.type == DPCAP_MSG_ATTACH ? check_attach(&request->attach) : NULL;
 	return *why == NULL ? 0 : -EINVAL;
 }
 

@@ -17,7 +17,7 @@
  *     | <-------------------------- END -- |
  *     | -- ATTACH + memfd of programs ---> |
  *     | <---- RING + memfd, one a queue -- |    later: RING for a queue that appears
- *     | <-------------------------- END -- |
+ *     | <-------------------------- END -- |    or, to count: one COUNTERS + memfd, END
  *     | -- STATS ------------------------> |    at any time
  *     | <-------------- QUEUE, one each -- |
  *     | <-------------------------- END -- |
@@ -70,7 +70,8 @@ enum dpcap_msg_type {
 	DPCAP_MSG_PARK = 9,
 	DPCAP_MSG_WAKE = 10,
 	DPCAP_MSG_STATS = 11,
-	DPCAP_MSG_QUEUE = 12
+	DPCAP_MSG_QUEUE = 12,
+	DPCAP_MSG_COUNTERS = 13
 };
 
 /* Starts every message. */
@@ -135,6 +136,13 @@ struct dpcap_attach_form {
  */
 #define DPCAP_ATTACH_WHOLE 1
 
+/*
+ * Count instead of capturing: there are no rings but one table of counters (counters.h),
+ * where queues that appear later get slots without a message. Without forms, and then
+ * without a memfd, nothing is counted as matched. snaplen and ring_size do not matter.
+ */
+#define DPCAP_ATTACH_COUNT 2
+
 struct dpcap_msg_attach {
 	struct dpcap_msg_hdr hdr;
 	uint32_t flags;	     /* DPCAP_ATTACH_* or'ed */
@@ -158,6 +166,11 @@ struct dpcap_msg_ring {
 	uint64_t memfd_size;
 };
 
+struct dpcap_msg_counters {
+	struct dpcap_msg_hdr hdr;
+	uint64_t memfd_size;
+};
+
 /* What a queue knows of a form. */
 struct dpcap_queue_form {
 	uint32_t form;	 /* its place in the ATTACH request */
@@ -178,7 +191,7 @@ struct dpcap_msg_queue {
 
 struct dpcap_msg_end {
 	struct dpcap_msg_hdr hdr;
-	uint32_t count; /* PORT, RING or QUEUE messages that went before, or captures that were ended */
+	uint32_t count; /* PORT, RING, QUEUE or COUNTERS messages that went before, or captures that were ended */
 	uint32_t reserved;
 };
 

@@ -82,6 +82,8 @@ queue_add(struct queue_ctx *ctx, struct sink *sink)
 
 	atomic_store_explicit(&sink->next, first, memory_order_relaxed);
 	atomic_store_explicit(&ctx->sinks, sink, memory_order_release);
+	if (sink->counters != NULL)
+		atomic_fetch_add_explicit(&ctx->n_watches, 1, memory_order_relaxed);
 }
 
 void
@@ -92,8 +94,11 @@ queue_remove(struct queue_ctx *ctx, struct sink *sink)
 
 	while ((at = atomic_load_explicit(link, memory_order_relaxed)) != NULL && at != sink)
 		link = &at->next;
-	if (at == sink)
-		atomic_store_explicit(link, next, memory_order_release);
+	if (at != sink)
+		return;
+	atomic_store_explicit(link, next, memory_order_release);
+	if (sink->counters != NULL)
+		atomic_fetch_sub_explicit(&ctx->n_watches, 1, memory_order_relaxed);
 }
 
 void

@@ -35,9 +35,16 @@
 #include "chooser.h"
 #include "dpcap_vm.h"
 #include "ring.h"
+#include "watch.h"
 
 struct queue_ctx;
 struct rte_eth_rxtx_callback;
+
+/* What captures made of a queue's packets. */
+struct captured {
+	uint64_t accepted; /* by the filters */
+	uint64_t dropped;  /* of these: the ring was full */
+};
 
 /* What one session takes from one queue. */
 struct sink {
@@ -45,12 +52,13 @@ struct sink {
 	uint64_t meta;			      /* r4 of the program */
 	struct sink *_Atomic next;	      /* of the queue */
 	_Atomic uint64_t received;	      /* packets */
+	struct dpcap_counters *counters;      /* a session that counts: what it counts in; NULL: it captures */
 	uint32_t bursts_left;		      /* until the chooser is asked */
 
 	/* For packets that match, or have to be run one by one. */
-	_Alignas(64) struct dpcap_ring_writer *ring;
+	_Alignas(64) struct dpcap_ring_writer *ring; /* NULL: it counts */
 	dpcap_vm_fn jit; /* NULL: interpreter */
-	const struct dpcap_vm_prog *prog;
+	const struct dpcap_vm_prog *prog; /* NULL: counts without a filter */
 	const dpcap_vm_burst_fn *bursts; /* by the chooser's numbers */
 	_Atomic uint64_t mac; /* of the port, first octet lowest; 0: not known */
 	bool whole;	      /* a result other than 0 keeps snaplen bytes */
@@ -59,8 +67,10 @@ struct sink {
 	/* Of the control thread. */
 	struct queue_ctx *ctx;
 	struct program *program; /* one reference to it */
+	struct watch *watch;	 /* the same; NULL: it captures */
 	bool live;		 /* the queue's lcore sees it */
 	uint64_t shown;		 /* of received: what the ring's header says */
+	struct captured told;	 /* a capture: of it, to the queue; else of the queue, to the reader */
 	struct sink *sibling;	 /* the next one of the session */
 };
 
@@ -68,6 +78,7 @@ struct queue_ctx {
 	_Alignas(64) struct sink *_Atomic sinks; /* NULL: nobody looks */
 	_Atomic uint64_t in_use;		   /* written by lcores alone; odd: one is inside */
 	_Atomic uint32_t missed; /* packets of threads that did not get in; not yet accounted */
+	_Atomic uint32_t n_watches; /* sinks that count: they want to know of empty polls too */
 	uint8_t *scratch; /* QUEUE_SCRATCH_SIZE bytes, for the lcore inside */
 	uint32_t direction; /* DPCAP_DIRECTION_* */
 	uint16_t port;
@@ -75,6 +86,7 @@ struct queue_ctx {
 
 	/* Of the control thread. */
 	const struct rte_eth_rxtx_callback *callback; /* as installed, NULL: not */
+	struct captured captured;		      /* by all captures so far */
 	struct queue_ctx *next;			      /* of all contexts */
 };
 
@@ -160,6 +172,13 @@ queue_leave(struct queue_ctx *ctx)
 	uint64_t count = atomic_load_explicit(&ctx->in_use, memory_order_relaxed);
 
 	atomic_store_explicit(&ctx->in_use, count + 1, memory_order_release);
+}
+
+/* Whether somebody wants to know of polls that found nothing. */
+static inline bool
+queue_is_watched(const struct queue_ctx *ctx)
+{
+	return atomic_load_explicit(&ctx->n_watches, memory_order_relaxed) != 0;
 }
 
 /* The next one to use, until queue_leave(); NULL: that was the last. */

@@ -13,6 +13,7 @@
 #include "ports.h"
 #include "program.h"
 #include "session.h"
+#include "watch.h"
 
 /* Shared memory of all rings of all sessions, at most. */
 #define MAX_MEMORY (1ULL << 30)
@@ -35,7 +36,9 @@ struct session {
 	uint16_t asks; /* DPCAP_MSG_PARK or DPCAP_MSG_WAKE that is not answered yet */
 	uint32_t asks_seq;
 	struct outbox outbox;
-	struct program *program; /* NULL: not attached */
+	bool attached;
+	struct program *program; /* NULL: counts without a filter */
+	struct watch *watch;	 /* NULL: captures */
 	struct dpcap_msg_attach attach;
 	struct session_port ports[DPCAP_MAX_PORTS];
 	struct sink *sinks;
@@ -134,14 +137,51 @@ handle_ports(struct session *s, uint32_t seq)
 
 /* ---- Sinks ------------------------------------------------------------------ */
 
-/* Tell the reader how many packets the hook has seen. */
+/* Tell the reader how many packets the hook has seen, and the queue what was captured. */
 static void
-show_received(struct sink *sink)
+show_capture(struct sink *sink)
 {
+	const struct dpcap_ring_shm *shm = sink->ring->shm;
 	const uint64_t received = atomic_load_explicit(&sink->received, memory_order_relaxed);
+	const struct captured captured = {
+		.accepted = atomic_load_explicit(&shm->accepted, memory_order_relaxed),
+		.dropped = atomic_load_explicit(&shm->dropped, memory_order_relaxed),
+	};
 
 	dpcap_ring_received(sink->ring, received - sink->shown);
 	sink->shown = received;
+	sink->ctx->captured.accepted += captured.accepted - sink->told.accepted;
+	sink->ctx->captured.dropped += captured.dropped - sink->told.dropped;
+	sink->told = captured;
+}
+
+/* Tell a reader of counters what others have captured meanwhile. */
+static void
+show_captured(struct sink *sink)
+{
+	const struct captured captured = sink->ctx->captured;
+
+	counter_add(&sink->counters->captured, captured.accepted - sink->told.accepted);
+	counter_add(&sink->counters->dropped, captured.dropped - sink->told.dropped);
+	sink->told = captured;
+}
+
+static void
+show(struct sink *sink)
+{
+	if (sink->counters == NULL)
+		show_capture(sink);
+	else
+		show_captured(sink);
+}
+
+static void
+free_sink(struct sink *sink)
+{
+	dpcap_ring_destroy(sink->ring);
+	program_put(sink->program);
+	watch_put(sink->watch);
+	free(sink);
 }
 
 /* No lcore knows the sink any more. */
@@ -150,11 +190,10 @@ release_sink(void *object)
 {
 	struct sink *sink = object;
 
-	show_received(sink);
-	dpcap_ring_close(sink->ring);
-	dpcap_ring_destroy(sink->ring);
-	program_put(sink->program);
-	free(sink);
+	show(sink);
+	if (sink->ring != NULL)
+		dpcap_ring_close(sink->ring);
+	free_sink(sink);
 }
 
 static void
@@ -162,7 +201,8 @@ remove_sink(struct sink *sink)
 {
 	if (sink->live)
 		queue_remove(sink->ctx, sink);
-	ring_memory -= dpcap_ring_memfd_size(sink->ring);
+	if (sink->ring != NULL)
+		ring_memory -= dpcap_ring_memfd_size(sink->ring);
 	queue_retire(sink->ctx, release_sink, sink);
 }
 
@@ -197,57 +237,86 @@ announce_ring(struct session *s, struct sink *sink, uint32_t interface_id, uint3
 	return reply(s, &message, DPCAP_MSG_RING, sizeof(message), seq, dpcap_ring_take_fd(sink->ring));
 }
 
-/* Prepare to capture on one queue; go_live() starts it. Returns 0 or a negative errno. */
+/* Where the sink's packets go. Returns 0 or a negative errno. */
 static int
-add_sink(struct session *s, const struct dpcap_attach_port *port, struct queue_ctx *ctx, uint32_t seq)
+give_ring(struct session *s, struct sink *sink, uint32_t interface_id, uint32_t seq)
 {
 	const struct dpcap_ring_params params = {
 		.data_size = s->ring_size,
-		.interface_id = port->interface_id,
-		.port = ctx->port,
-		.queue = ctx->queue,
-		.direction = ctx->direction,
+		.interface_id = interface_id,
+		.port = sink->ctx->port,
+		.queue = sink->ctx->queue,
+		.direction = sink->ctx->direction,
 		.snaplen = s->attach.snaplen,
 	};
-	struct sink *sink;
 	int err;
 
 	if (ring_memory + s->ring_size > MAX_MEMORY)
 		return -ENOSPC;
+	sink->ring = dpcap_ring_create(&params);
+	if (sink->ring == NULL)
+		return -errno;
+	err = announce_ring(s, sink, interface_id, seq);
+	if (err == 0)
+		ring_memory += dpcap_ring_memfd_size(sink->ring);
+	return err;
+}
+
+/* Where the sink counts. Returns 0 or a negative errno. */
+static int
+give_counters(struct session *s, struct sink *sink)
+{
+	const struct queue_ctx *ctx = sink->ctx;
+
+	sink->counters = watch_slot(s->watch, ctx->port, ctx->queue, ctx->direction);
+	if (sink->counters == NULL)
+		return -ENOSPC;
+	sink->watch = watch_get(s->watch);
+	sink->told = ctx->captured;
+	return 0;
+}
+
+static void
+give_program(struct sink *sink, struct program *program)
+{
+	const struct queue_ctx *ctx = sink->ctx;
+
+	sink->burst = program->bursts[0];
+	sink->bursts = program->bursts;
+	sink->bursts_left = 1;
+	sink->jit = program->jit;
+	sink->prog = program->vm[0];
+	sink->program = program_get(program);
+	chooser_init(&sink->chooser, program->n_forms, ctx->port * 31u + ctx->queue * 7u + ctx->direction);
+}
+
+/* Prepare to look at one queue; go_live() starts it. Returns 0 or a negative errno. */
+static int
+add_sink(struct session *s, const struct dpcap_attach_port *port, struct queue_ctx *ctx, uint32_t seq)
+{
+	struct sink *sink;
+	int err;
+
 	sink = aligned_alloc(_Alignof(struct sink), sizeof(*sink));
 	if (sink == NULL)
 		return -ENOMEM;
 	*sink = (struct sink){
-		.burst = s->program->bursts[0],
-		.bursts = s->program->bursts,
-		.bursts_left = 1,
-		.jit = s->program->jit,
-		.prog = s->program->vm[0],
-		.ring = dpcap_ring_create(&params),
 		.meta = (uint64_t)ctx->port << DPCAP_VM_META_PORT_SHIFT |
 			(uint64_t)ctx->queue << DPCAP_VM_META_QUEUE_SHIFT | ctx->direction,
 		.mac = ports_mac(ctx->port),
 		.whole = (s->attach.flags & DPCAP_ATTACH_WHOLE) != 0,
 		.ctx = ctx,
-		.program = program_get(s->program),
 	};
-	chooser_init(&sink->chooser, s->program->n_forms, ctx->port * 31u + ctx->queue * 7u + ctx->direction);
-	if (sink->ring == NULL) {
-		err = -errno;
-		goto fail;
+	if (s->program != NULL)
+		give_program(sink, s->program);
+	err = s->watch != NULL ? give_counters(s, sink) : give_ring(s, sink, port->interface_id, seq);
+	if (err != 0) {
+		free_sink(sink);
+		return err;
 	}
-	err = announce_ring(s, sink, port->interface_id, seq);
-	if (err != 0)
-		goto fail;
-	ring_memory += dpcap_ring_memfd_size(sink->ring);
 	sink->sibling = s->sinks;
 	s->sinks = sink;
 	return 0;
-fail:
-	dpcap_ring_destroy(sink->ring);
-	program_put(sink->program);
-	free(sink);
-	return err;
 }
 
 /*
@@ -315,7 +384,7 @@ follow_ports(struct session *s, uint32_t seq)
 	go_live(s);
 	for (struct sink *sink = s->sinks; sink != NULL; sink = sink->sibling) {
 		atomic_store_explicit(&sink->mac, ports_mac(sink->ctx->port), memory_order_relaxed);
-		show_received(sink);
+		show(sink);
 	}
 	return total;
 }
@@ -323,7 +392,7 @@ follow_ports(struct session *s, uint32_t seq)
 bool
 session_follow_ports(struct session *s)
 {
-	int err = s->program == NULL ? 0 : follow_ports(s, 0);
+	int err = s->attached ? follow_ports(s, 0) : 0;
 
 	if (err < 0)
 		reply_error(s, 0, err, "cannot capture on a new queue: out of memory or descriptors");
@@ -343,6 +412,9 @@ detach(struct session *s)
 	}
 	program_put(s->program);
 	s->program = NULL;
+	watch_put(s->watch);
+	s->watch = NULL;
+	s->attached = false;
 }
 
 /* The size of each ring, when the client leaves it to the shim. */
@@ -363,6 +435,34 @@ default_ring_size(const struct dpcap_msg_attach *attach)
 	return size;
 }
 
+/* Make the table of counters and send it. Returns 0 or a negative errno. */
+static int
+start_watch(struct session *s, uint32_t seq)
+{
+	struct dpcap_msg_counters message = { .memfd_size = sizeof(struct dpcap_counter_table) };
+
+	s->watch = watch_new();
+	if (s->watch == NULL)
+		return -errno;
+	return reply(s, &message, DPCAP_MSG_COUNTERS, sizeof(message), seq, watch_take_fd(s->watch));
+}
+
+/* Begin what the session's request says. Returns the number of replies or a negative errno. */
+static int
+begin(struct session *s, char *text, size_t text_size)
+{
+	const bool counts = (s->attach.flags & DPCAP_ATTACH_COUNT) != 0;
+	int err = counts ? start_watch(s, s->attach.hdr.seq) : 0;
+	int added = err != 0 ? err : follow_ports(s, s->attach.hdr.seq);
+
+	if (added < 0 && counts)
+		snprintf(text, text_size, "cannot make the counters: %s", strerror(-added));
+	else if (added < 0)
+		snprintf(text, text_size, "cannot make the rings (%llu bytes each): %s",
+			 (unsigned long long)s->ring_size, strerror(-added));
+	return counts && added >= 0 ? 1 : added;
+}
+
 /* Returns 0, or a negative errno with the reason in text. */
 static int
 attach(struct session *s, const struct dpcap_msg_attach *request, int memfd, char *text, size_t text_size)
@@ -370,24 +470,23 @@ attach(struct session *s, const struct dpcap_msg_attach *request, int memfd, cha
 	int err;
 
 	snprintf(text, text_size, "this session is attached already");
-	if (s->program != NULL)
+	if (s->attached)
 		return -EALREADY;
 	for (uint32_t i = 0; i < request->n_ports; i++)
 		if (ports_generation(request->ports[i].port) == 0) {
 			snprintf(text, text_size, "port %u: no such port", request->ports[i].port);
 			return -ENODEV;
 		}
-	err = program_load(request, memfd, &s->program, text, text_size);
+	err = request->n_forms == 0 ? 0 : program_load(request, memfd, &s->program, text, text_size);
 	if (err != 0)
 		return err;
 
+	s->attached = true;
 	s->attach = *request;
 	s->ring_size = request->ring_size != 0 ? request->ring_size : default_ring_size(request);
 	memset(s->ports, 0, sizeof(s->ports));
-	err = follow_ports(s, request->hdr.seq);
+	err = begin(s, text, text_size);
 	if (err < 0) {
-		snprintf(text, text_size, "cannot make the rings (%llu bytes each): %s",
-			 (unsigned long long)s->ring_size, strerror(-err));
 		detach(s);
 		return err;
 	}
@@ -415,8 +514,10 @@ describe_sink(const struct sink *sink, struct dpcap_msg_queue *message)
 	message->port = sink->ctx->port;
 	message->queue = sink->ctx->queue;
 	message->direction = sink->ctx->direction;
-	message->received = atomic_load_explicit(&sink->received, memory_order_relaxed);
-	if (sink->program->bursts[0] == NULL)
+	message->received = sink->counters != NULL
+		? __atomic_load_n(&sink->counters->packets, __ATOMIC_RELAXED)
+		: atomic_load_explicit(&sink->received, memory_order_relaxed);
+	if (sink->program == NULL || sink->program->bursts[0] == NULL)
 		return; /* none of the forms is run as a burst */
 	message->best = atomic_load_explicit(&chooser->best, memory_order_relaxed);
 	message->n_forms = sink->program->n_forms;
@@ -436,7 +537,7 @@ handle_stats(struct session *s, uint32_t seq)
 	for (struct sink *sink = s->sinks; sink != NULL; sink = sink->sibling) {
 		struct dpcap_msg_queue message = { 0 };
 
-		show_received(sink);
+		show(sink);
 		describe_sink(sink, &message);
 		if (reply(s, &message, DPCAP_MSG_QUEUE, sizeof(message), seq, -1) != 0)
 			return;
@@ -521,7 +622,7 @@ handle(struct session *s, const void *datagram, size_t size, const int *fds, uns
 		handle_ports(s, request.seq);
 		break;
 	case DPCAP_MSG_ATTACH:
-		handle_attach(s, &request.attach, fds[0]);
+		handle_attach(s, &request.attach, n_fds > 0 ? fds[0] : -1);
 		break;
 	case DPCAP_MSG_PARK:
 	case DPCAP_MSG_WAKE:
@@ -591,7 +692,7 @@ sessions_park(bool park)
 bool
 session_is_attached(const struct session *s)
 {
-	return s->program != NULL;
+	return s->attached;
 }
 
 void

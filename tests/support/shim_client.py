@@ -13,7 +13,7 @@ import signal
 import socket
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from support.testpmd import wait_until
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 MAGIC = 0x70616364
 VERSION = 2
-HELLO, INFO, PORTS, PORT, ATTACH, RING, END, ERROR, PARK, WAKE, STATS, QUEUE = range(1, 13)
+HELLO, INFO, PORTS, PORT, ATTACH, RING, END, ERROR, PARK, WAKE, STATS, QUEUE, COUNTERS = range(1, 14)
 IN, OUT = 1, 2
 JIT, INTERP = 0, 1
-WHOLE = 1
+WHOLE, COUNT = 1, 2
 PATIENCE = 30.0
 
 HEADER = struct.Struct("=IHHII")
@@ -240,6 +240,53 @@ class Queue:
         return cls(port, queue, direction, received, best, forms[:n_forms])
 
 
+@dataclass(frozen=True)
+class Counters:
+    """One slot of a table of counters."""
+
+    port: int
+    queue: int
+    direction: int
+    captured: int
+    dropped: int
+    packets: int
+    bytes: int
+    matched: int
+    matched_bytes: int
+    empty_polls: int
+    missed: int
+    bursts: tuple[int, ...]
+
+
+class Table:
+    """A mapped table of counters. Field places are those of struct dpcap_counter_table."""
+
+    HEADER, SLOT = 64, 256
+
+    def __init__(self, message: bytes, fd: int) -> None:
+        (self.size,) = struct.unpack_from("=Q", message, HEADER.size)
+        self.fd = fd
+        self.map = mmap.mmap(fd, self.size, access=mmap.ACCESS_READ)
+
+    def read(self) -> dict[tuple[int, int, int], Counters]:
+        """Return the counters by port, queue and direction."""
+        magic, version, n_slots = struct.unpack_from("=8sII", self.map)
+        assert (magic, version) == (b"DPCACNT1", 1)
+        found = {}
+        for at in range(self.HEADER, self.HEADER + n_slots * self.SLOT, self.SLOT):
+            fields: list[Any] = list(struct.unpack_from("=HHI2Q40x6Q", self.map, at))
+            fields.append(struct.unpack_from("=16Q", self.map, at + 128))
+            counters = Counters(*fields)
+            place = (counters.port, counters.queue, counters.direction)
+            assert place not in found
+            found[place] = counters
+        return found
+
+    def close(self) -> None:
+        self.map.close()
+        os.close(self.fd)
+
+
 class Client:
     """One connection."""
 
@@ -247,6 +294,7 @@ class Client:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.socket.settimeout(PATIENCE)
         self.rings: list[Ring] = []
+        self.table: Table | None = None
         try:
             self.socket.connect(str(path))
             self.info = self.request(header(HELLO))[0] if greet else b""
@@ -264,6 +312,8 @@ class Client:
         self.socket.close()
         for ring in self.rings:
             ring.close()
+        if self.table is not None:
+            self.table.close()
 
     def send(self, message: bytes, *fds: int) -> None:
         socket.send_fds(self.socket, [message], list(fds))
@@ -281,9 +331,11 @@ class Client:
         if kind == ERROR:
             code, _ = struct.unpack_from("=iI", message, HEADER.size)
             raise ShimError(code, message[HEADER.size + 8 :].rstrip(b"\0").decode())
-        assert len(fds) == (kind == RING)
+        assert len(fds) == (kind in (RING, COUNTERS))
         if kind == RING:
             self.rings.append(Ring(message, fds[0]))
+        if kind == COUNTERS:
+            self.table = Table(message, fds[0])
         return kind, message
 
     def request(self, message: bytes, *fds: int) -> list[bytes]:
@@ -335,6 +387,15 @@ class Client:
             return self.rings[before:]
         finally:
             os.close(fd)
+
+    def watch(self, ports: list[int], program: bytes | None = None, directions: int = IN | OUT) -> Table:
+        """Count, with a filter or without, and return the table."""
+        if program is not None:
+            self.attach(ports, program, flags=COUNT | WHOLE, directions=directions)
+        else:
+            self.request(attach_message(ports, forms=[], flags=COUNT, directions=directions))
+        assert self.table is not None
+        return self.table
 
 
 def connect(app: Testpmd, *, greet: bool = True) -> Client:

@@ -6,6 +6,7 @@
  */
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "mbufs.h"
@@ -100,6 +101,24 @@ new_sink(struct queue_ctx *ctx, const struct dpcap_vm_prog *prog, enum engine en
 	return sink;
 }
 
+/* One that counts; prog NULL: without a filter. */
+static struct sink *
+new_counting_sink(struct queue_ctx *ctx, const struct dpcap_vm_prog *prog, enum engine engine)
+{
+	struct sink *sink = prog != NULL ? new_sink(ctx, prog, engine, 65536) : aligned_alloc(64, sizeof(*sink));
+
+	REQUIRE(sink != NULL);
+	if (prog != NULL)
+		dpcap_ring_destroy(sink->ring);
+	else
+		*sink = (struct sink){ .ctx = ctx };
+	sink->ring = NULL;
+	sink->watch = watch_new();
+	REQUIRE(sink->watch != NULL);
+	sink->counters = watch_slot(sink->watch, ctx->port, ctx->queue, ctx->direction);
+	return sink;
+}
+
 static atomic_uint released;
 
 static void
@@ -108,6 +127,7 @@ release_sink(void *object)
 	struct sink *sink = object;
 
 	dpcap_ring_destroy(sink->ring);
+	watch_put(sink->watch);
 	free(sink);
 	atomic_fetch_add(&released, 1);
 }
@@ -271,13 +291,98 @@ test_forms(const struct dpcap_vm_prog *const *forms, uint32_t n)
 	reclaim_all();
 }
 
+/* Whatever their make and however they come, every packet and poll is counted once. */
+static void
+test_counts(struct dpcap_vm_prog *prog, uint32_t direction)
+{
+	struct queue_ctx *ctx = queue_ctx_get(4, 1, direction);
+	struct sink *sinks[4], *capture = new_sink(ctx, prog, BURST, 1 << 20);
+	uint64_t bytes = 0, matched_bytes = 0, bursts[DPCAP_COUNTERS_BURSTS] = { 0 };
+
+	for (uint32_t i = 0; i < N; i++) {
+		bytes += pkts[i]->pkt_len;
+		matched_bytes += i % 3 == 0 ? pkts[i]->pkt_len : 0;
+	}
+	CHECK(!queue_is_watched(ctx));
+	run(ctx, pkts, 0); /* nobody looks */
+	for (int i = 0; i < 4; i++) {
+		sinks[i] = new_counting_sink(ctx, i < 3 ? prog : NULL, (enum engine)i);
+		queue_add(ctx, sinks[i]);
+	}
+	queue_add(ctx, capture);
+	CHECK(queue_is_watched(ctx));
+	for (uint32_t at = 0, n = 1; at < N; at += n, n = n + 37 < N - at ? n + 37 : N - at) {
+		bursts[31 - __builtin_clz(n)]++;
+		run(ctx, pkts + at, (uint16_t)n);
+		run(ctx, pkts, 0);
+		run(ctx, pkts, 0);
+	}
+	for (int i = 0; i < 4; i++) {
+		const struct dpcap_counters *counters = sinks[i]->counters;
+		uint64_t n_bursts = 0;
+
+		CHECK_EQ(counters->port, 4);
+		CHECK_EQ(counters->queue, 1);
+		CHECK_EQ(counters->direction, direction);
+		CHECK_EQ(counters->packets, N);
+		CHECK_EQ(counters->bytes, bytes);
+		CHECK_EQ(counters->matched, i < 3 ? n_wanted : 0);
+		CHECK_EQ(counters->matched_bytes, i < 3 ? matched_bytes : 0);
+		CHECK_EQ(counters->missed, 0);
+		for (int b = 0; b < DPCAP_COUNTERS_BURSTS; b++) {
+			CHECK_EQ(counters->bursts[b], bursts[b]);
+			n_bursts += bursts[b];
+		}
+		CHECK_EQ(counters->empty_polls, direction == DPCAP_DIRECTION_IN ? 2 * n_bursts : 0);
+	}
+	check_ring(capture);
+	drop_sink(capture);
+	for (int i = 0; i < 4; i++)
+		drop_sink(sinks[i]);
+	CHECK(!queue_is_watched(ctx));
+	reclaim_all();
+}
+
+/* A slot for each queue and direction, until there are no more. */
+static void
+test_slots(void)
+{
+	struct watch *watch = watch_new();
+	const struct dpcap_counter_table *table;
+	struct dpcap_counters *first;
+	int fd;
+
+	REQUIRE(watch != NULL);
+	first = watch_slot(watch, 0, 0, DPCAP_DIRECTION_IN);
+	REQUIRE(first != NULL);
+	fd = watch_take_fd(watch);
+	CHECK_EQ(ftruncate(fd, 4096), -1); /* sealed: a reader that cuts it would crash the application */
+	table = mmap(NULL, sizeof(*table), PROT_READ, MAP_SHARED, fd, 0);
+	REQUIRE(table != MAP_FAILED);
+	close(fd);
+	CHECK_EQ(table->n_slots, 1);
+	counter_add(&first->packets, 7);
+	CHECK(watch_slot(watch, 0, 0, DPCAP_DIRECTION_IN) == first);
+	for (uint32_t i = 1; i < DPCAP_COUNTERS_SLOTS; i++)
+		CHECK(watch_slot(watch, (uint16_t)(i / 128), (uint16_t)(i / 2 % 64), i % 2 + 1) != NULL);
+	CHECK(watch_slot(watch, 99, 0, DPCAP_DIRECTION_IN) == NULL);
+	CHECK_EQ(table->n_slots, DPCAP_COUNTERS_SLOTS);
+	CHECK_EQ(table->slots[0].packets, 7);
+	CHECK_EQ(table->slots[DPCAP_COUNTERS_SLOTS - 1].port, 31);
+	watch_put(watch);
+	CHECK_EQ(table->slots[0].packets, 7); /* the reader's mapping stays */
+	munmap((void *)(uintptr_t)table, sizeof(*table));
+}
+
 /* A thread that was let pass because another one was inside: told as dropped. */
 static void
 test_missed(struct dpcap_vm_prog *prog)
 {
 	struct queue_ctx *ctx = queue_ctx_get(2, 0, DPCAP_DIRECTION_OUT);
 	struct sink *sink = new_sink(ctx, prog, BURST, 1 << 20);
+	struct sink *counting = new_counting_sink(ctx, NULL, BURST);
 
+	queue_add(ctx, counting);
 	queue_add(ctx, sink);
 	atomic_fetch_add(&ctx->in_use, 1); /* somebody is preempted inside */
 	drop_sink(sink);
@@ -291,6 +396,9 @@ test_missed(struct dpcap_vm_prog *prog)
 	CHECK_EQ(sink->received, 8);
 	CHECK_EQ(sink->ring->accepted, 8);
 	CHECK_EQ(sink->ring->dropped, 7);
+	CHECK_EQ(counting->counters->missed, 7);
+	CHECK_EQ(counting->counters->packets, 1);
+	drop_sink(counting);
 	queue_remove(ctx, sink);
 	reclaim_all(); /* releases the sink, that was retired while somebody was inside */
 }
@@ -333,7 +441,9 @@ test_sessions_come_and_go(struct dpcap_vm_prog *prog)
 			drop_sink(sinks[q][slot]);
 			sinks[q][slot] = NULL;
 		} else {
-			sinks[q][slot] = new_sink(queues[q], prog, (enum engine)(round % 3), 65536);
+			sinks[q][slot] = round % 5 == 0
+				? new_counting_sink(queues[q], prog, (enum engine)(round % 3))
+				: new_sink(queues[q], prog, (enum engine)(round % 3), 65536);
 			queue_add(queues[q], sinks[q][slot]);
 			made++;
 		}
@@ -364,12 +474,15 @@ main(void)
 		make_packets(plain);
 		test_packets(some, DPCAP_DIRECTION_IN);
 		test_packets(some, DPCAP_DIRECTION_OUT);
+		test_counts(some, DPCAP_DIRECTION_IN);
+		test_counts(some, DPCAP_DIRECTION_OUT);
 		if (plain)
 			break;
 		free_packets();
 	}
 	test_forms((const struct dpcap_vm_prog *[]){ some, flat, some }, 3);
 	test_meta();
+	test_slots();
 	test_missed(everything);
 	test_sessions_come_and_go(some);
 	free_packets();

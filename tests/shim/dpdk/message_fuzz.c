@@ -38,11 +38,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		REQUIRE(why != NULL && err < 0);
 		return 0;
 	}
-	REQUIRE(n_fds == (request.type == DPCAP_MSG_ATTACH));
+	REQUIRE(n_fds == (request.type == DPCAP_MSG_ATTACH && request.attach.n_forms > 0));
 	if (request.type != DPCAP_MSG_ATTACH)
 		return 0;
 	REQUIRE(request.attach.snaplen >= 1 && request.attach.snaplen <= DPCAP_SNAPLEN_MAX);
-	REQUIRE(request.attach.n_forms >= 1 && request.attach.n_forms <= DPCAP_MAX_FORMS);
+	REQUIRE(request.attach.n_forms >= 1 || request.attach.flags & DPCAP_ATTACH_COUNT);
+	REQUIRE(request.attach.n_forms <= DPCAP_MAX_FORMS);
 	for (uint32_t i = 0; i < request.attach.n_forms; i++) {
 		REQUIRE(request.attach.forms[i].n_insns >= 1);
 		REQUIRE(request.attach.forms[i].n_insns <= DPCAP_VM_MAX_INSNS);

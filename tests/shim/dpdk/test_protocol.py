@@ -124,7 +124,7 @@ def test_hello_comes_first(app):
 
 
 BAD_FIELDS = {
-    "flags": {"flags": 2},
+    "flags": {"flags": 4},
     "snaplen 0": {"snaplen": 0},
     "snaplen too large": {"snaplen": 262145},
     "no direction": {"directions": 0},
