@@ -26,6 +26,7 @@ class Arguments(argparse.Namespace):
     direction: str
     source: str | None
     sample: int  # one packet in so many
+    functions: list[str]
     snaplen: int  # bytes
     snaplen_given: bool
     count: int | None
@@ -156,7 +157,7 @@ _KINDS: dict[str, dict[str, Any]] = {
     "seconds": {"type": _number("number of seconds", 1, 1 << 31)},
     "files": {"type": _number("number of files", 1, 1 << 31)},
 }
-_LISTS = ("interfaces", "pids", "comments", "ring_buffer", "autostop", "printer_flags")
+_LISTS = ("interfaces", "functions", "pids", "comments", "ring_buffer", "autostop", "printer_flags")
 
 
 def _parser() -> _Parser:
@@ -194,8 +195,8 @@ def parse(argv: Sequence[str]) -> Arguments:
         arguments.snaplen = MAX_SNAPLEN
     if arguments.inject and arguments.source == "uprobe":
         raise UsageError("--inject loads the shim, --source uprobe leaves it out: one of them")
-    if arguments.sample > 1 and (arguments.source == "shim" or arguments.inject):
-        raise UsageError("--sample is done by kernel uprobes: leave --source shim and --inject out")
+    if (arguments.sample > 1 or arguments.functions) and (arguments.source == "shim" or arguments.inject):
+        raise UsageError("--sample and --function mean kernel uprobes: leave --source shim and --inject out")
     if arguments.json and not arguments.list_interfaces:
         raise UsageError("--json goes with -D")
     _settle_filter(arguments)

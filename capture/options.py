@@ -90,6 +90,12 @@ OPTIONS: Final = (
         ("--sample",), "sample", "sample", "look at one packet in N, chosen at random", WHAT, "N",
         more="By kernel uprobes, with or without the shim",
     ),
+    Option(
+        ("--function",), "append", "functions", "", WHAT, "rx=PLACE",
+        more="Capture by uprobes on this function of the program, and on tx=PLACE: a symbol or 0xOFFSET in its file, "
+        "and :1,2,3 where queue, packets and their number are other arguments than DPDK's. For what dpcap probe "
+        "finds and captures do not. May be repeated",
+    ),
     _flag("-O --no-optimize", "no_optimize", "", WHAT, "Leave libpcap's optimizer out, and ours"),
     Option(
         ("-B", "--buffer-size"), "kib", "buffer_kib", "", WHAT, "KiB",

@@ -70,7 +70,7 @@ def run(argv: Sequence[str]) -> int:
     application = choose_application(
         discovery.applications(), pid=arguments.pid, file_prefix=arguments.file_prefix, source="uprobe"
     )
-    features.check(application.who, "load the shim into it (dpcap shim --help)")
+    features.check(application.who, "load the shim into it (dpcap attach)")
     with Process(application.pid, application.who) as process:
         found = candidates.find(process, arguments.functions)
         outcomes = _try(process, found, arguments.seconds)

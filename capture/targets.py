@@ -100,7 +100,7 @@ def _choose(arguments: Arguments) -> list[Application]:
             discovery.applications(),
             pids=arguments.pids,
             file_prefix=arguments.file_prefix,
-            source="uprobe" if arguments.sample > 1 else arguments.source,
+            source="uprobe" if arguments.sample > 1 or arguments.functions else arguments.source,
             everything=ANY in arguments.interfaces,
         )
     if len(arguments.pids) > 1:
@@ -129,7 +129,7 @@ def _connection(application: Application, arguments: Arguments, tap: Filter) -> 
     """Connect to the application's shim, or prepare uprobes on it."""
     if application.socket is None:
         why = "has no shim"
-    elif arguments.source == "uprobe":
+    elif arguments.source == "uprobe" or arguments.functions:
         why = "is not captured by its shim"
     elif arguments.sample > 1:
         why = "has a shim that does not sample"
@@ -141,7 +141,7 @@ def _connection(application: Application, arguments: Arguments, tap: Filter) -> 
         )
     from dpcap.capture.uprobe.connection import Connection as Uprobes  # noqa: PLC0415 - with its libraries
 
-    uprobes = Uprobes(application, why=why)
+    uprobes = Uprobes(application, arguments.functions, why=why)
     uprobes.prepare(tap, sample=arguments.sample)
     return uprobes
 

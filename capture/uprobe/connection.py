@@ -15,6 +15,8 @@ from dpcap.capture.uprobe.attachment import checked
 from dpcap.capture.uprobe.probes import Probes, Queue
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dpcap.capture.discovery import Application
     from dpcap.capture.protocol import AttachRequest
     from dpcap.filters.filter import Filter
@@ -33,7 +35,9 @@ class Connection(Probes):
     #: How long a packet may take from the time it is stamped to its ring: the pump's nap, and its own way.
     slack_ns = 20_000_000
 
-    def __init__(self, application: Application, *, why: str = "has no shim") -> None:
+    def __init__(
+        self, application: Application, functions: Sequence[str] = (), *, why: str = "has no shim"
+    ) -> None:
         """Find out where to capture; why is why not by the shim. Raises as Probes does."""
         self._alarm = os.eventfd(1, os.EFD_CLOEXEC)  # always readable: one looks as often as one is asked
         self._pump: Any = None
@@ -44,7 +48,9 @@ class Connection(Probes):
         self._sample = 1
         #: Lines that a user should read.
         self.notes = [_COST.format(who=application.who, why=why)]
-        super().__init__(application)
+        super().__init__(application, functions)
+        if self.config.any_queue:
+            self.notes.append(f"captured at {self._table.description}: all packets count as port0's")
 
     def close(self) -> None:
         """Detach. What the kernel holds still comes through the rings, which are then closed."""
@@ -105,7 +111,7 @@ class Connection(Probes):
 
     def _load_best(self, request: AttachRequest) -> Filter | None:
         """Load the best program that the kernel takes. Returns the filter if the pump has to run it."""
-        config = program.Config(sample=self._sample, snaplen=min(request.snaplen, program.MAX_DATA))
+        config = self.config._replace(sample=self._sample, snaplen=min(request.snaplen, program.MAX_DATA))
         if self._filter is None:
             self.kernel.load(program.image(config))
             return None

@@ -71,11 +71,11 @@ class Shared:
 class Counters(Probes):
     """Counts of one application's ports."""
 
-    def __init__(self, application: Application) -> None:
+    def __init__(self, application: Application, functions: Sequence[str] = ()) -> None:
         """Find out where to count. Raises as Probes does."""
         self._shared: Shared | None = None
         self._ports: list[int] = []
-        super().__init__(application)
+        super().__init__(application, functions)
 
     def close(self) -> None:
         """Detach."""
@@ -88,7 +88,7 @@ class Counters(Probes):
         """Count from now on."""
         self._ports = list(ports)
         try:
-            self.kernel.load(program.image(program.Config(capture=False)))
+            self.kernel.load(program.image(self.config._replace(capture=False)))
             self._shared = Shared(self.kernel, self.queues)
             self.follow(self._ports, protocol.DIRECTION_IN | protocol.DIRECTION_OUT)
         except DpcapError as error:

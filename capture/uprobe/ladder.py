@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from dpcap.capture.errors import DpcapError
 from dpcap.capture.uprobe import signature
 from dpcap.capture.uprobe.elf import Image, debug_file
-from dpcap.capture.uprobe.layout import FP_OPS_SIZE, Devices, FpOps, layout_at
+from dpcap.capture.uprobe.layout import FP_OPS_SIZE, Devices, FpOps, Table, layout_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from dpcap.capture.uprobe.elf import Symbol
-    from dpcap.capture.uprobe.layout import Table
     from dpcap.capture.uprobe.process import Mapping, Process
 
 _FP_OPS, _DEVICES = "rte_eth_fp_ops", "rte_eth_devices"

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from dpcap.capture import protocol
 from dpcap.capture.errors import DpcapError
-from dpcap.capture.uprobe import features, instruction, ladder, telemetry
+from dpcap.capture.uprobe import features, instruction, ladder, named, program, telemetry
 from dpcap.capture.uprobe.attachment import DIRECTIONS, Attachment
 from dpcap.capture.uprobe.process import Process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from types import TracebackType
 
     from dpcap.capture.discovery import Application
     from dpcap.capture.uprobe.layout import Port as LivePort
+    from dpcap.capture.uprobe.layout import Table
     from dpcap.capture.uprobe.libbpf import Object
 
 # Between two looks at the application's ports: one that starts has been seen by then.
@@ -47,9 +48,12 @@ class Probes:
     They go with this process, too, whatever ends it.
     """
 
-    def __init__(self, application: Application) -> None:
-        """Find out where to probe. Raises AccessError, NotFoundError or KernelError."""
-        features.check(application.who, "load the shim into it (dpcap shim --help)")
+    def __init__(self, application: Application, functions: Sequence[str] = ()) -> None:
+        """Find out where to probe, or take the functions that are named (see named.py).
+
+        Raises AccessError, NotFoundError, UsageError or KernelError.
+        """
+        features.check(application.who, "load the shim into it (dpcap attach)")
         self.who = application.who
         self._application = application
         self._process = Process(application.pid, application.who)
@@ -62,7 +66,7 @@ class Probes:
         self._pidfd = -1
         try:
             self._pidfd = os.pidfd_open(application.pid)
-            self._found = ladder.climb(self._process)
+            self._table = self._find(functions)
         except ProcessLookupError as error:
             self.close()
             raise DpcapError(f"{self.who}: it has ended") from error
@@ -70,6 +74,24 @@ class Probes:
             self.close()
             raise
         self._told = telemetry.ask(application)
+
+    def _find(self, functions: Sequence[str]) -> Table | named.Functions:
+        if functions:
+            return named.Functions([named.function(self._process, text) for text in functions])
+        try:
+            return ladder.climb(self._process).table
+        except ladder.NotFoundError:
+            known = named.wrappers(self._process)
+            if not known:
+                raise
+            return named.Functions(known)
+
+    @property
+    def config(self) -> program.Config:
+        """What the program has to know of the functions."""
+        if isinstance(self._table, named.Functions):
+            return program.Config(any_queue=True, arguments=self._table.arguments)
+        return program.Config()
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -123,7 +145,7 @@ class Probes:
     def _live_ports(self) -> list[LivePort]:
         """Return the running ports, with no more queues than the application has told of."""
         found = []
-        for port in self._found.table.ports(self._process):
+        for port in self._table.ports(self._process):
             device = self._told.devices.get(port.port)
             if device:
                 rx_queues, tx_queues = port.rx_queues[: device.rx_queues], port.tx_queues[: device.tx_queues]
@@ -144,7 +166,7 @@ class Probes:
         live = [port for port in self._live_ports() if port.port in ports]
         wanted = {d: name for d, name in DIRECTIONS.items() if directions & d}
         for direction, name in wanted.items():
-            self._attach_functions(direction, sorted({getattr(port, name) for port in live}))
+            self._attach_functions(direction, sorted({getattr(port, name) for port in live} - {0}))
         pointers = {
             Queue(port.port, direction, number): pointer
             for port in live

@@ -22,7 +22,7 @@ NAME = "dpcap_uprobe.bpf.o"
 NEEDS = "clang or libbpf's headers were not there (Debian: clang libbpf-dev), or the machine is not x86-64"
 
 # struct uprobe_config of shim/uprobe/records.h
-_CONFIG = struct.Struct("=8I")
+_CONFIG = struct.Struct("=9I")
 MAX_DATA = 65535  # UPROBE_MAX_DATA: bytes of a packet
 _SKIP = 2  # instructions that jump over the padding
 _NO_OP = isa.encode([isa.ja(0)])
@@ -43,9 +43,8 @@ class Config(NamedTuple):
     snaplen: int = MAX_DATA
     filter_bytes: int = 0  # of a packet that the filter may look at; 0: no filter in the kernel
     candidate: bool = False  # count all calls, whatever the queue
-    queue_argument: int = 0  # positions of the function's arguments
-    pkts_argument: int = 1
-    n_argument: int = 2
+    any_queue: bool = False  # everything belongs to one
+    arguments: tuple[int, int, int] = (0, 1, 2)  # positions of queue, packets and their number
 
 
 def path() -> str:
@@ -82,7 +81,9 @@ def image(config: Config, filter_code: bytes = b"") -> bytes:
     """Return the object with its constants, and with a filter unless it is empty."""
     original, filter_place, config_place = _read()
     made = bytearray(original)
-    made[config_place.offset : config_place.offset + _CONFIG.size] = _CONFIG.pack(*config)
+    made[config_place.offset : config_place.offset + _CONFIG.size] = _CONFIG.pack(
+        *config[:-1], *config.arguments
+    )
     if filter_code:
         made[filter_place.offset : filter_place.offset + filter_place.size] = _fill(
             filter_code, filter_place.size

@@ -230,7 +230,7 @@ static __always_inline struct uprobe_queue *
 find_queue(const struct call *call, uint32_t direction)
 {
 	const struct uprobe_queue_key key = {
-		.pointer = config.candidate ? 0 : call->queue,
+		.pointer = config.any_queue ? 0 : call->queue,
 		.direction = direction,
 	};
 

@@ -56,7 +56,7 @@ struct uprobe_thread {
 
 /* Key and value of `queues`: the driver's first argument, and whose it is. */
 struct uprobe_queue_key {
-	uint64_t pointer; /* 0 when a candidate is tried */
+	uint64_t pointer; /* 0 with any_queue */
 	uint64_t direction;
 };
 
@@ -72,7 +72,8 @@ struct uprobe_config {
 	uint32_t sample;	/* one packet in so many; 1: all */
 	uint32_t snaplen;	/* bytes, at most UPROBE_MAX_DATA */
 	uint32_t filter_bytes;	/* of a packet that the filter may look at; 0: no filter in the kernel */
-	uint32_t candidate;	/* count all calls, whatever the queue, and see whether packets look right */
+	uint32_t candidate;	/* count all calls, and see whether packets look right */
+	uint32_t any_queue;	/* everything belongs to the queue of pointer 0 */
 	uint32_t queue_argument; /* positions of arguments, from 0 */
 	uint32_t pkts_argument;
 	uint32_t n_argument;

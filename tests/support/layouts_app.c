@@ -107,6 +107,14 @@ set(int port, void *rx, void *tx)
 	rte_eth_devices[port].tx = tx;
 	rte_eth_devices[port].data = d;
 }
+#elif LAYOUT == 0 /* nothing that could be found */
+static void
+set(int port, void *rx, void *tx)
+{
+	(void)port;
+	(void)rx;
+	(void)tx;
+}
 #else
 #if LAYOUT == 2311
 #define RX 2
@@ -144,7 +152,7 @@ main(void)
 	void *rx = (void *)rx_burst, *tx = (void *)tx_burst;
 	void *packets[COUNT];
 
-#if LAYOUT != 2011
+#if LAYOUT != 2011 && LAYOUT != 0
 	for (int port = 0; port < PORTS; port++) {
 		rte_eth_fp_ops[port][RX] = (void *)no_rx;
 		rte_eth_fp_ops[port][TX] = (void *)no_tx;

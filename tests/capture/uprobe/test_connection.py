@@ -11,6 +11,7 @@ from dpcap import filters
 from dpcap.capture import pcapng, protocol
 from dpcap.capture.session import Session, Stop
 from dpcap.capture.sinks.file import FileSink
+from dpcap.capture.uprobe import ladder
 from dpcap.capture.uprobe.connection import Connection
 from dpcap.capture.uprobe.counters import Counters
 from support.captures import read_pcapng, tshark_fields
@@ -30,11 +31,12 @@ def _can():
     needs_uprobes()
 
 
-def capture(app, out, expression="", count=None, **options):
+def capture(app, out, expression="", count=None, functions=(), **options):
     """Let some bursts pass, and return the packets."""
     expected = BURSTS * 2 * 2 * 2 * COUNT if count is None else count
-    request = protocol.AttachRequest(ports=[(0, 0), (1, 1)], snaplen=262144, directions=3, engine=0, forms=[])
-    connection = Connection(app.application)
+    ports = [(0, 0)] if functions else [(0, 0), (1, 1)]
+    request = protocol.AttachRequest(ports=ports, snaplen=262144, directions=3, engine=0, forms=[])
+    connection = Connection(app.application, functions)
     connection.prepare(filters.compile(expression), **options)
     sink = FileSink(str(out))
     with Stop() as stop:
@@ -107,3 +109,18 @@ def test_counts(tmp_path):
         (0, 2, 0): (BURSTS * 2, BURSTS * 2 * COUNT),
         (1, 2, 0): (BURSTS * 2, BURSTS * 2 * (COUNT - 1)),
     }
+
+
+def test_functions_that_are_named(tmp_path):
+    """Where nothing else leads to them. All packets are port 0's."""
+    with imitation(tmp_path, 0) as app:
+        with pytest.raises(ladder.NotFoundError):
+            Connection(app.application)
+        packets = capture(app, tmp_path / "out.pcapng", functions=["rx=my_rx", "tx=my_tx"])
+        offset = app.process.location(app.ports[0].rx).offset
+        received = capture(
+            app, tmp_path / "in.pcapng", count=4 * BURSTS * COUNT, functions=[f"rx={offset:#x}:0,1,2"]
+        )
+    assert Counter(p.direction for p in packets) == dict.fromkeys(("in", "out"), 4 * BURSTS * COUNT)
+    assert {p.port for p in packets} == {"port0"}
+    assert Counter(p.data for p in received) == dict.fromkeys(PACKETS, 4 * BURSTS)
