@@ -247,6 +247,10 @@ def plot(rows: Sequence[Row], path: Path) -> None:
             color=[colours[r.tool] for r in mine],
         )
         axis.set_xscale("log")
+        axis.set_xlim(1, 120)
+        ticks = (1, 3, 10, 30, 100)
+        axis.set_xticks(ticks, labels=map(str, ticks))
+        axis.minorticks_off()
         axis.set_xlabel("% of the rate without a capture")
         axis.set_title(f"{driver}, {mine[0].baseline_mpps:.0f} Mpps without")
     figure.tight_layout()
