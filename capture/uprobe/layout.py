@@ -59,6 +59,10 @@ class FpOps:
         """What it is."""
         return f"rte_eth_fp_ops ({self.layout.name})"
 
+    def snapshot(self, process: Process) -> bytes:
+        """Return what changes when a port starts or stops."""
+        return process.read(self.address, FP_OPS_SIZE)
+
     def ports(self, process: Process) -> list[Port]:
         """Return the ports that are started now. A stopped one has the functions of those that never were."""
         words = process.words(self.address, MAX_PORTS * ENTRY_WORDS)
@@ -88,6 +92,11 @@ class Devices:
     def __init__(self, address: int, size: int) -> None:
         self.address = address
         self._stride = size // MAX_PORTS  # bytes
+
+    def snapshot(self, process: Process) -> bytes:
+        """Return what changes when a port starts or stops."""
+        places = range(self.address, self.address + MAX_PORTS * self._stride, self._stride)
+        return b"".join(process.read(place, 8 * self._DATA_WORDS.stop) for place in places)
 
     def ports(self, process: Process) -> list[Port]:
         """Return the ports that are started now."""

@@ -56,6 +56,10 @@ class Functions:
         self.description = " and ".join(f.what for f in functions)
         self._addresses = {d: f.address for d, f in by_direction.items()}
 
+    def snapshot(self, _process: Process) -> bytes:
+        """Return nothing: functions stay where they are."""
+        return b""
+
     def ports(self, _process: Process) -> list[Port]:
         """Return port 0. A direction without a function has no queue."""
         rx, tx = (self._addresses.get(d, 0) for d in (protocol.DIRECTION_IN, protocol.DIRECTION_OUT))

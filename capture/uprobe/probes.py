@@ -63,6 +63,7 @@ class Probes:
         self.queues: dict[Queue, int] = {}
         self._pointers: dict[Queue, int] = {}  # what the kernel side knows a queue by
         self._looked = 0.0
+        self._snapshot = b""  # of the table, when its functions were last looked up
         self._pidfd = -1
         try:
             self._pidfd = os.pidfd_open(application.pid)
@@ -162,7 +163,11 @@ class Probes:
     def follow(self, ports: Iterable[int], directions: int) -> None:
         """Attach to functions and learn of queues that are new, of some ports."""
         self._looked = time.monotonic()
-        self._process.mappings(again=True)
+        snapshot = self._table.snapshot(self._process)
+        if snapshot != self._snapshot:
+            # There may be a driver that was loaded meanwhile.
+            self._process.mappings(again=True)
+            self._snapshot = snapshot
         live = [port for port in self._live_ports() if port.port in ports]
         wanted = {d: name for d, name in DIRECTIONS.items() if directions & d}
         for direction, name in wanted.items():

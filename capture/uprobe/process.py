@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import bisect
 import os
 import re
 import struct
@@ -56,6 +57,8 @@ class Process:
         except OSError as error:
             raise NoApplicationError(f"{who}: {error.strerror}") from error
         self._mappings: list[Mapping] = []
+        self._text: list[Mapping] = []
+        self._text_starts: list[int] = []
 
     def __enter__(self) -> Self:
         """Return the process itself."""
@@ -83,6 +86,8 @@ class Process:
                     for m in matches
                     if m
                 ]
+            self._text = [mapping for mapping in self._mappings if mapping.is_text]
+            self._text_starts = [mapping.start for mapping in self._text]
         return self._mappings
 
     def read(self, address: int, size: int) -> bytes:
@@ -103,8 +108,9 @@ class Process:
 
     def is_text(self, address: int) -> bool:
         """Tell whether there may be a function at an address."""
-        mapping = self.mapping_at(address)
-        return mapping is not None and mapping.is_text
+        self.mappings()
+        at = bisect.bisect_right(self._text_starts, address) - 1
+        return at >= 0 and address < self._text[at].end
 
     def file_of(self, mapping: Mapping) -> str:
         """Return a path that opens a mapped file, also one that is deleted or in a container."""

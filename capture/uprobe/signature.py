@@ -13,7 +13,6 @@ Every rx and tx points into text, and the reserved words are zero.
 from __future__ import annotations
 
 import array
-import bisect
 from typing import TYPE_CHECKING
 
 from dpcap.capture.uprobe.layout import ENTRY_WORDS, FP_OPS_SIZE, LAYOUTS, MAX_PORTS, FpOps
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from dpcap.capture.uprobe.layout import Layout
-    from dpcap.capture.uprobe.process import Mapping, Process
+    from dpcap.capture.uprobe.process import Process
 
 _ALIGNMENT_WORDS = 8  # a cache line
 _CHUNK = 16 << 20  # bytes read at once
@@ -30,14 +29,13 @@ _CHUNK = 16 << 20  # bytes read at once
 
 def search(process: Process) -> list[FpOps]:
     """Return every place in the data of the program and its libraries that looks like it."""
-    is_text = _text_test(process.mappings())
     found = []
     for start, end in _data_regions(process):
         for base in range(start, end, _CHUNK):
             # What begins in one chunk may end in the next.
             data = process.read(base, min(_CHUNK + FP_OPS_SIZE, end - base))
             words = array.array("Q", data[: len(data) // 8 * 8])
-            found += [FpOps(base + 8 * at, layout) for at, layout in _matches(words, is_text)]
+            found += [FpOps(base + 8 * at, layout) for at, layout in _matches(words, process.is_text)]
     return list({table.address: table for table in found}.values())
 
 
@@ -54,18 +52,6 @@ def _data_regions(process: Process) -> Iterator[tuple[int, int]]:
                     break
                 end = following.end
             yield mapping.start, end
-
-
-def _text_test(mappings: list[Mapping]) -> Callable[[int], bool]:
-    """Return a quick test whether an address is in a file's text."""
-    text = [m for m in mappings if m.is_text]
-    starts = [m.start for m in text]
-
-    def is_text(address: int) -> bool:
-        at = bisect.bisect_right(starts, address) - 1
-        return at >= 0 and address < text[at].end
-
-    return is_text
 
 
 def _matches(words: array.array[int], is_text: Callable[[int], bool]) -> Iterator[tuple[int, Layout]]:

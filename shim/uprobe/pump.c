@@ -21,7 +21,7 @@
 #define PACKETS_SIZE (16ULL << 20) /* of the map packets */
 #define REFUSALS_SIZE (256ULL << 10)
 #define BATCH 256	    /* packets between two publications */
-#define NAP_NS 500000	    /* when there is nothing to do */
+#define NAP_NS 1000000	    /* when there is nothing to do */
 #define STATISTICS_NS 20000000ULL
 #define STEP_NS 10000	    /* less is not the clock's step but the measurement's noise */
 /* A sender may be preempted inside of the driver; longer than this nobody waits for it. */
