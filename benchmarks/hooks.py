@@ -6,7 +6,8 @@ What the hooks of a capture that matches nothing cost, in TSC cycles a packet, w
     outside    the same with a program that always rejects: all that is not the filter's work
     rx         the filter alone in the rx hook, as the chooser sees it
 
-For each form of the filter by itself, and for all of them with the chooser. Packets come again and again in
+For each form of the filter by itself, and for all of them with the chooser; and for a session that counts.
+Packets come again and again in
 the same order, as testpmd replays a file, or in random order: branch predictors learn what repeats itself.
 See tests/shim/dpdk/hooks_cost.c for the loop. Needs no root, and is precise to some tenths of a cycle on a
 busy machine, where benchmarks/capture.py is not.
@@ -77,16 +78,21 @@ def main() -> None:
         frames = inputs.read_packets(args.pcap) if args.pcap else list(traffic.mix())
         packets = folder / "packets"
         packets.write_bytes(b"".join(struct.pack("=I", len(frame)) + frame for frame in frames))
-        work = [("always 0", {"-": write_form(folder / "reject", REJECT, b"")})]
+        work: list[tuple[str, dict[str, Path | None]]] = [
+            ("counting, no filter", {"-": None}),
+            ("always 0", {"-": write_form(folder / "reject", REJECT, b"")}),
+        ]
         for number, expression in enumerate(args.expressions or EXPRESSIONS):
             forms = filters.compile(expression).forms
-            files = {n: write_form(folder / f"{number}-{n}", f.code, f.rodata) for n, f in forms.items()}
+            files: dict[str, Path | None] = {
+                n: write_form(folder / f"{number}-{n}", f.code, f.rodata) for n, f in forms.items()
+            }
             work.append((expression, files))
         print(f"{'filter':28}{'form':14}{'order':8}{'pair, c (quartiles)':27}rx, c")
         for expression, files in work:
-            candidates = [(form, [file]) for form, file in files.items()]
+            candidates = [(form, [file] if file else []) for form, file in files.items()]
             if len(files) > 1:
-                candidates.append(("chosen", list(files.values())))
+                candidates.append(("chosen", [file for file in files.values() if file]))
             for form, chosen in candidates:
                 for order in ("loop", "random"):
                     result = measure(order, args.blocks, packets, chosen)

@@ -36,6 +36,11 @@ COMMANDS = (
     ),
     Command("detach", "dpcap.capture.detach_command", ""),
     Command("count", "dpcap.capture.count_command", "count packets by port, queue and thread"),
+    Command(
+        "stats", "dpcap.capture.stats.command", "rates, bursts and polls of each queue, as the shim counts"
+    ),
+    Command("top", "dpcap.capture.stats.top", "the same, live"),
+    Command("plot", "dpcap.capture.stats.plot", "draw what stats --csv and count --csv wrote"),
     Command("probe", "dpcap.capture.probe_command", "find and try an application's functions for uprobes"),
     Command("extcap", "dpcap.capture.extcap", "make the ports interfaces of Wireshark and tshark"),
     Command("completion", "dpcap.capture.completion", "print completion for bash or zsh"),

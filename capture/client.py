@@ -133,9 +133,12 @@ class Connection:
 
     def _done(self, request: bytes) -> int:
         self._send(request)
-        reply, _ = self._reply()
+        return self._end()
+
+    def _end(self) -> int:
+        reply, fd = self._reply()
         if not isinstance(reply, protocol.End):
-            raise self._nonsense(reply)
+            raise self._nonsense(reply, fd)
         return reply.n
 
     def stats(self) -> list[Queue]:
@@ -160,6 +163,22 @@ class Connection:
         self._send(protocol.attach(self._next_seq(), request), program)
         while not isinstance((reply := self._reply())[0], protocol.End):
             yield self._ring(*reply)
+
+    def watch(self, request: AttachRequest, program: int | None) -> int:
+        """Start to count; program is as for attach(), None without a filter.
+
+        Returns the memfd of the table of counters, which the caller closes. Raises RefusedError.
+        """
+        self._send(protocol.attach(self._next_seq(), request), program)
+        message, fd = self._reply()
+        if not isinstance(message, protocol.Counters) or fd is None:
+            raise self._nonsense(message, fd)
+        try:
+            self._end()
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
 
     def next_ring(self) -> tuple[Ring, int] | None:
         """Take the ring of a queue that appeared while the capture runs.

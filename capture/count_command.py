@@ -7,14 +7,14 @@ Counting is done by uprobes, with or without the shim: its counters are those of
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 import time
 from contextlib import ExitStack
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from dpcap.capture import discovery, protocol
-from dpcap.capture.errors import OutputError, UsageError
+from dpcap.capture.csv_file import CsvFile, timestamp
+from dpcap.capture.errors import UsageError
 from dpcap.capture.selection import choose_application, choose_ports
 from dpcap.capture.session import Stop
 from dpcap.capture.uprobe.counters import Counters
@@ -91,7 +91,7 @@ def run(argv: Sequence[str]) -> int:
         report = _Report(
             {port.port: port.name for port in ports},
             application.pid,
-            _open_csv(arguments.csv, stack) if arguments.csv else None,
+            stack.enter_context(CsvFile(arguments.csv, _COLUMNS)) if arguments.csv else None,
             is_table=arguments.csv != "-",
         )
         stop = stack.enter_context(Stop())
@@ -108,15 +108,6 @@ def run(argv: Sequence[str]) -> int:
             print(f"dpcap: {application.who} has ended", file=sys.stderr)
         report.totals()
     return 0
-
-
-def _open_csv(path: str, stack: ExitStack) -> IO[str]:
-    if path == "-":
-        return sys.stdout
-    try:
-        return stack.enter_context(open(path, "w", newline=""))
-    except OSError as error:
-        raise OutputError(f"{path}: {error.strerror}") from error
 
 
 def _count(counters: Counters, report: _Report, stop: Stop, interval: float, timeout: float | None) -> None:
@@ -140,7 +131,7 @@ class _Report:
     """Prints what was counted, and writes it as CSV."""
 
     def __init__(
-        self, devices: dict[int, str], pid: int, csv_file: IO[str] | None, *, is_table: bool
+        self, devices: dict[int, str], pid: int, csv_file: CsvFile | None, *, is_table: bool
     ) -> None:
         self._devices = devices
         self._pid = pid
@@ -149,28 +140,25 @@ class _Report:
         self._is_table = is_table
         self._is_live = is_table and sys.stdout.isatty()
         self._lines = 0  # of the table that is on the screen
-        self._file = csv_file
-        self._writer: Any = csv.writer(csv_file) if csv_file else None
-        if self._writer:
-            self._writer.writerow(_COLUMNS)
+        self._csv = csv_file
 
     def interval(self, counts: Iterable[Count], seconds: float) -> None:
         """Report what happened since the last call, in so many seconds."""
         rows = sorted(self._row(count) for count in counts)
         if self._is_table:
             self._print(rows, seconds)
-        if self._writer and self._file:
-            now = f"{time.time():.3f}"
-            for row in rows:
-                port = row.queue.port
-                self._writer.writerow(
-                    (
-                        *(now, f"{seconds:.3f}", f"port{port}", self._devices[port], row.queue.queue),
-                        *(_DIRECTIONS[row.queue.direction].lower(), row.tid, self._thread(row.tid)),
-                        *(row.packets, row.bursts, row.total),
-                    )
-                )
-            self._file.flush()
+        if self._csv:
+            head = (timestamp(time.time()), f"{seconds:.3f}")
+            self._csv.write(dict(zip(_COLUMNS, head + self._values(row), strict=True)) for row in rows)
+
+    def _values(self, row: Row) -> tuple[str | int, ...]:
+        """Return the columns after the time."""
+        port = row.queue.port
+        return (
+            *(f"port{port}", self._devices[port], row.queue.queue),
+            *(_DIRECTIONS[row.queue.direction].lower(), row.tid, self._thread(row.tid)),
+            *(row.packets, row.bursts, row.total),
+        )
 
     def _row(self, count: Count) -> Row:
         last = self._last.get((count.queue, count.tid))

@@ -21,6 +21,8 @@ FORM_ALIGNMENT: int = lib.DPCAP_FORM_ALIGNMENT
 DIRECTION_IN: int = lib.DPCAP_DIRECTION_IN
 DIRECTION_OUT: int = lib.DPCAP_DIRECTION_OUT
 DIRECTIONS = {"in": DIRECTION_IN, "out": DIRECTION_OUT, "inout": DIRECTION_IN | DIRECTION_OUT}
+# A session that counts: compiled expressions accept the whole packet or nothing.
+COUNT_FLAGS: int = lib.DPCAP_ATTACH_COUNT | lib.DPCAP_ATTACH_WHOLE
 ENGINES: dict[str, int] = {"jit": lib.DPCAP_ENGINE_JIT, "interp": lib.DPCAP_ENGINE_INTERP}
 
 # The largest message; a longer one is cut by recv and then refused by its size field.
@@ -91,6 +93,12 @@ class Queue(NamedTuple):
     best: QueueForm | None  # the form that runs
 
 
+class Counters(NamedTuple):
+    """The table of counters. Its memfd comes along with the message."""
+
+    memfd_size: int
+
+
 class End(NamedTuple):
     """The end of a list of PORT, RING or QUEUE messages, or of what was asked for."""
 
@@ -104,7 +112,7 @@ class Error(NamedTuple):
     text: str  # one line, then where it helps a log
 
 
-Message = Info | Port | Ring | Queue | End | Error
+Message = Info | Port | Ring | Counters | Queue | End | Error
 
 _CYCLE = 256  # struct dpcap_queue_form.cycles counts fractions
 
@@ -144,6 +152,10 @@ def _ring(m: Any) -> Ring:
     return Ring(m.port, m.queue, m.direction, m.interface_id, m.memfd_size)
 
 
+def _counters(m: Any) -> Counters:
+    return Counters(m.memfd_size)
+
+
 def _queue(m: Any) -> Queue:
     if m.n_forms > lib.DPCAP_MAX_FORMS or m.best >= max(1, m.n_forms):
         raise ProtocolError(f"a queue with form {m.best} of {m.n_forms}")
@@ -163,6 +175,7 @@ _REPLIES: dict[int, tuple[str, Callable[[Any], Message]]] = {
     lib.DPCAP_MSG_INFO: ("struct dpcap_msg_info", _info),
     lib.DPCAP_MSG_PORT: ("struct dpcap_msg_port", _port),
     lib.DPCAP_MSG_RING: ("struct dpcap_msg_ring", _ring),
+    lib.DPCAP_MSG_COUNTERS: ("struct dpcap_msg_counters", _counters),
     lib.DPCAP_MSG_QUEUE: ("struct dpcap_msg_queue", _queue),
     lib.DPCAP_MSG_END: ("struct dpcap_msg_end", _end),
     lib.DPCAP_MSG_ERROR: ("struct dpcap_msg_error", _error),

@@ -6,11 +6,12 @@
  * mbufs back. Blocks of bursts with the hooks and without take turns in one thread, and
  * quartiles of hundreds of blocks are compared, so that other processes hardly matter.
  *
- *	hooks_cost loop|random BLOCKS PACKETS FORM...
+ *	hooks_cost loop|random BLOCKS PACKETS [FORM...]
  *
  * PACKETS holds a 32-bit length and the bytes of each packet; a FORM the numbers of
  * instructions and of bytes of tables (32 bits each), then both. Packets come one after
  * the other, again and again, or in random order: predictors learn what repeats itself.
+ * Without a FORM the hooks count instead of filtering.
  * Prints a line "cycles BASELINE Q1 MEDIAN Q3", then a line "form COST BURSTS" for each
  * form as the chooser of the rx hook sees it.
  */
@@ -122,6 +123,21 @@ attach(struct queue_ctx *ctx, struct dpcap_vm_prog *const *progs, const dpcap_vm
 	return sink;
 }
 
+static struct sink *
+attach_counting(struct queue_ctx *ctx)
+{
+	struct watch *watch = watch_new();
+	struct sink *sink = aligned_alloc(_Alignof(struct sink), sizeof(*sink));
+
+	REQUIRE(watch != NULL && sink != NULL);
+	*sink = (struct sink){
+		.counters = watch_slot(watch, ctx->port, ctx->queue, ctx->direction),
+		.ctx = ctx,
+	};
+	queue_add(ctx, sink);
+	return sink;
+}
+
 static void
 make_mbufs(void)
 {
@@ -182,7 +198,7 @@ forward(struct sink *const sinks[2], bool hooked, bool at_random)
 		if (hooked) {
 			hooks_rx(0, 0, pkts, BURST, BURST, sinks[0]->ctx);
 			hooks_tx(0, 0, pkts, BURST, sinks[1]->ctx);
-			for (uint32_t k = 0; k < 2; k++)
+			for (uint32_t k = 0; k < 2 && sinks[k]->ring != NULL; k++)
 				atomic_store(&sinks[k]->ring->shm->tail, sinks[k]->ring->head);
 		}
 		for (uint32_t k = BURST; k > 0; k--)
@@ -209,7 +225,7 @@ main(int argc, char **argv)
 	uint32_t n_blocks, n_forms = (uint32_t)argc - 4;
 	bool at_random;
 
-	REQUIRE(argc > 4 && n_forms <= CHOOSER_MAX_FORMS);
+	REQUIRE(argc >= 4 && n_forms <= CHOOSER_MAX_FORMS);
 	at_random = strcmp(argv[1], "random") == 0;
 	n_blocks = (uint32_t)strtoul(argv[2], NULL, 10);
 	REQUIRE(n_blocks > 0);
@@ -222,8 +238,11 @@ main(int argc, char **argv)
 		progs[i] = load(argv[4 + i]);
 		bursts[i] = dpcap_vm_burst_entry(progs[i]);
 	}
-	sinks[0] = attach(queue_ctx_get(0, 0, DPCAP_DIRECTION_IN), progs, bursts, n_forms);
-	sinks[1] = attach(queue_ctx_get(0, 0, DPCAP_DIRECTION_OUT), progs, bursts, n_forms);
+	for (uint32_t k = 0; k < 2; k++) {
+		struct queue_ctx *ctx = queue_ctx_get(0, 0, k == 0 ? DPCAP_DIRECTION_IN : DPCAP_DIRECTION_OUT);
+
+		sinks[k] = n_forms > 0 ? attach(ctx, progs, bursts, n_forms) : attach_counting(ctx);
+	}
 	cycles[0] = malloc(n_blocks * sizeof(double));
 	cycles[1] = malloc(n_blocks * sizeof(double));
 	REQUIRE(cycles[0] != NULL && cycles[1] != NULL);
