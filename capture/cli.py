@@ -23,7 +23,7 @@ class Command(NamedTuple):
 
     name: str
     module: str  # has run(argv) -> exit code
-    description: str  # empty: told with another one
+    description: str
 
 
 COMMANDS = (
@@ -31,10 +31,8 @@ COMMANDS = (
         "explain", "dpcap.capture.explain_command", "show every stage of a filter, and why a packet matches"
     ),
     Command("shim", "dpcap.capture.shim_command", "print, install or remove the plugin for applications"),
-    Command(
-        "attach", "dpcap.capture.attach_command", "load the shim into a running application; detach undoes it"
-    ),
-    Command("detach", "dpcap.capture.detach_command", ""),
+    Command("attach", "dpcap.capture.attach_command", "load the shim into a running application"),
+    Command("detach", "dpcap.capture.detach_command", "take its hooks out again"),
     Command("count", "dpcap.capture.count_command", "count packets by port, queue and thread"),
     Command(
         "stats", "dpcap.capture.stats.command", "rates, bursts and polls of each queue, as the shim counts"

@@ -28,7 +28,12 @@ Prints what a shell needs to complete dpcap's options and the names of ports:
   zsh    dpcap completion zsh > a folder of $fpath/_dpcap
 """
 
-_WORDS_ONLY = {"explain": "", "shim": "path install uninstall", "extcap": "install uninstall status"}
+_WORDS_ONLY = {
+    "shim": "path install uninstall",
+    "attach": "--pid --file-prefix --dry-run",
+    "detach": "--pid --file-prefix",
+    "extcap": "install uninstall status",
+}
 _FILES = {"-r", "-w", "-F"}
 _ASKED = {"-i": "ports", "--interface": "ports", "--pid": "pids", "--file-prefix": "prefixes"}
 
@@ -94,7 +99,7 @@ def bash() -> str:
         else:
             cases.append(f"        {flags}) return ;;")
     flags = " ".join(flag for option in OPTIONS for flag in option.flags)
-    commands = [c.name for c in cli.COMMANDS if c.description]
+    commands = [c.name for c in cli.COMMANDS]
     first = [
         f'        {name}) COMPREPLY=($(compgen -W "{_WORDS_ONLY.get(name, "")} --help" -f -- "$cur"))\n'
         "            return ;;"
@@ -136,7 +141,7 @@ def zsh() -> str:
                 action = f"_dpcap_{_ASKED[option.flags[0]]}"
             value = f":{option.metavar or 'value'}:{action}"
         specs += [f"    '*{flag}[{text}]{value}'" for flag in option.flags]
-    commands = [f"    '{c.name}:{c.description.replace(chr(39), '')}'" for c in cli.COMMANDS if c.description]
+    commands = [f"    '{c.name}:{c.description.replace(chr(39), '')}'" for c in cli.COMMANDS]
     asking = [
         f'_dpcap_{kind}() {{ compadd -- ${{(f)"$(dpcap completion names {kind} 2>/dev/null)"}} }}'
         for kind in dict.fromkeys(_ASKED.values())

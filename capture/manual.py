@@ -60,7 +60,7 @@ def help_text() -> str:
     lines += [
         "",
         "commands:",
-        *(f"  {c.name:<{_COLUMN - 2}}{c.description}" for c in COMMANDS if c.description),
+        *(f"  {c.name:<{_COLUMN - 2}}{c.description}" for c in COMMANDS),
         "",
     ]
     return "\n".join(lines)
@@ -96,7 +96,7 @@ def page(version: str) -> str:
     for flag, remedy in REFUSED.items():
         lines += [".TP", f".B {_roff(flag)}", _roff(sentence(remedy) + ".")]
     lines.append(".SH COMMANDS")
-    for command in (c for c in COMMANDS if c.description):
+    for command in COMMANDS:
         lines += [".TP", f".B dpcap {command.name}", _roff(f"{command.description} (--help says more).")]
     lines += [".SH SIGNALS", _roff(_SIGNALS), ".SH EXIT STATUS"]
     for code, meaning in exit_code_table():
