@@ -31,6 +31,8 @@ class Attachment:
         self._object: libbpf.Object | None = None
         self._has_multi = False
         self._links: list[int] = []
+        #: Threads that can be followed: those there were when it was loaded, and some more.
+        self.room = MAX_THREADS
 
     @property
     def object(self) -> libbpf.Object:
@@ -41,7 +43,8 @@ class Attachment:
     def load(self, image: bytes) -> None:
         """Load an object file. Raises LoadError."""
         threads = len(os.listdir(f"/proc/{self._pid}/task")) + _SPARE_THREADS
-        room = {"scratches": min(threads, MAX_THREADS)}
+        self.room = min(threads, MAX_THREADS)
+        room = {"scratches": self.room}
         self._object = libbpf.Object(image, max_entries=room, attach_type=libbpf.TRACE_UPROBE_MULTI)
         self._has_multi = features.has_multi_links(self._object.program_fd("rx_enter"))
         if not self._has_multi:

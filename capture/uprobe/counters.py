@@ -41,6 +41,7 @@ class Shared:
     def __init__(self, kernel: Attachment, queues: Mapping[Queue, int]) -> None:
         """Map them. queues are the numbers of queues; more may come later."""
         self._queues = queues
+        self._room = kernel.room
         size = MAX_THREADS * MAX_RINGS * _COUNTERS.size
         self._counters = mmap.mmap(kernel.object.map_fd("counters"), size, prot=mmap.PROT_READ)
         size = MAX_THREADS * _THREAD.size
@@ -65,7 +66,8 @@ class Shared:
 
     def is_full(self) -> bool:
         """Tell whether there may be threads that are not counted."""
-        return bool(_THREAD.unpack_from(self._threads, (MAX_THREADS - 1) * _THREAD.size)[0])
+        place = min(self._room, MAX_THREADS - 1)
+        return bool(_THREAD.unpack_from(self._threads, place * _THREAD.size)[0])
 
 
 class Counters(Probes):
