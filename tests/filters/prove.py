@@ -9,6 +9,10 @@ for one packet and in bursts, for every packet cut to each length from 0 to 130 
 before a page that must not be touched. Random expressions and programs are hypothesis'; what
 it finds it reduces to the smallest. Each pass by itself: decisions before and after it.
 
+Each form in all engines: interpreter, JIT, the kernel (where bpf(2) may be called) and libubpf (where
+it is installed, or DPCAP_LIBUBPF names it). So is the form that the uprobe target takes, with no more of
+a packet than that target copies for it.
+
     ./dev prove [--full] [--captures FOLDER]
 
 Without --full: the first packet of each capture, and fewer random programs.
@@ -20,6 +24,7 @@ import argparse
 import os
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,11 +35,18 @@ from hypothesis import strategies as st
 from dpcap.filters import Filter, FilterError, cbpf, libpcap
 from support import expressions, passes, programs
 from support.differential import LONGEST, Comparison, entry
+from support.kernel import Engines, NotAllowedError
 from support.packets import assorted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+# With tables, which are a map of their own in the kernel.
+LISTS = [
+    " or ".join(f"host 10.{i % 3}.0.{i % 250}" for i in range(300)),
+    " or ".join(f"tcp dst port {7 * i + 3}" for i in range(300)),
+    " or ".join(f"ip6 host 2001:db8::{i:x}" for i in range(40)),
+]
 CAPTURES = Path(__file__).parents[3] / "shared" / "pcaps"
 
 
@@ -141,11 +153,52 @@ def each_pass(examples: int) -> str:
     return f"{len(passes.PASSES)} passes, each on {examples} random programs"
 
 
+def every_engine(known: Sequence[str], packets: list[bytes], examples: int) -> str:
+    """Each form of known expressions, of lists and of random programs in all engines."""
+    accepted: Counter[str] = Counter()
+    every: Counter[str] = Counter()
+
+    def compare(engines: Engines, tap: Filter, packets: list[bytes]) -> None:
+        with engines.load(tap) as forms:
+            every.update(form.name for form in forms)
+            accepted.update(form.name for form in forms if form.kernel >= 0)
+            found = engines.compare(forms, packets)
+            if found:
+                raise DifferenceError(f"{tap!r}, {found}")
+
+    with Engines() as engines:
+        taps = [tap for expression in [*known, *LISTS] for tap in both(expression)]
+        for tap in taps:
+            compare(engines, tap, packets)
+        forms = [", ".join(f"{accepted[name]} of {every[name]} {name}" for name in every)]
+        for counter in (accepted, every):
+            counter.clear()
+
+        @limits(examples)
+        @given(programs.programs(), programs.packets)
+        def random(program: cbpf.Program, packet: bytes) -> None:
+            compare(engines, Filter.from_cbpf(program), [packet, *packets[::10]])
+
+        random()
+        forms.append(", ".join(f"{accepted[name]} of {every[name]} {name}" for name in every))
+        counts = engines.counts
+        ubpf = f"{counts.ubpf} of libubpf" if counts.ubpf else "libubpf: skipped, not installed"
+        return (
+            f"every engine: {len(known)} expressions and {len(LISTS)} lists, {len(taps)} programs; "
+            f"the kernel takes of their forms {forms[0]}; of random programs' {forms[1]}; on "
+            f"{engines.cuts.packets} packets at {engines.cuts.cut_packets} lengths {counts.results} results "
+            f"of the interpreter beside as many of the JIT, {counts.kernel} of the kernel ({ubpf})"
+        )
+
+
 def main() -> int:
     """Run all of it."""
     parser = argparse.ArgumentParser(description="Compare the filter compiler with libpcap's interpreter.")
     parser.add_argument("--full", action="store_true", help="all packets, ten times as much at random")
     parser.add_argument("--captures", type=Path, default=CAPTURES, help="a folder of capture files")
+    parser.add_argument(
+        "--every", type=inputs.count, default=1, help="of the expressions, one in so many in every engine"
+    )
     parser.add_argument("--random", type=inputs.count, help="random expressions, and programs")
     arguments = parser.parse_args()
     examples = arguments.random or (3000 if arguments.full else 300)
@@ -163,11 +216,17 @@ def main() -> int:
         lambda c: random_expressions(c, some, examples),
         lambda c: random_programs(c, some, examples),
         lambda _: each_pass(examples // 10),
+        lambda _: every_engine(
+            expressions.ALL[:: arguments.every], some if arguments.full else generated[::6], examples
+        ),
     ]
     for stage in stages:
         start, comparison = time.monotonic(), Comparison()
         try:
             what = stage(comparison)
+        except NotAllowedError as error:
+            print(f"every engine: skipped: {error}", flush=True)
+            continue
         except AssertionError as error:
             print(error, file=sys.stderr)
             print("differences found", file=sys.stderr)

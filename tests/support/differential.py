@@ -164,16 +164,14 @@ def entry(tap: Filter) -> Entry:
     return Entry(tap, programs, libpcap.Oracle(tap.cbpf))
 
 
-class Comparison:
-    """The loop, its memory and what it counted."""
+class Cuts:
+    """Memory for a packet at every length, each before a guard page."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="dpcap-differential-")
-        self._library = compile_c(_LOOP, Path(self._folder.name), "-O2")
         self._cut = GuardedMemory(LONGEST + 1)
         self._whole = GuardedMemory(1, _WHOLE)
-        self._records = (_Record * (LONGEST + 2))()
-        self.counts = Counts()
+        #: Where they are.
+        self.records = (_Record * (LONGEST + 2))()
         self.packets = 0
         self.cut_packets = 0
 
@@ -183,14 +181,24 @@ class Comparison:
         lengths = [*range(min(len(data), LONGEST) + 1)]
         for length in lengths:
             self._cut.put(length, data[:length])
-            self._records[length] = _Record(self._cut.address(length, length), len(data), 0, length)
+            self.records[length] = _Record(self._cut.address(length, length), len(data), 0, length)
         if len(data) > LONGEST:
             self._whole.put(0, data)
-            self._records[len(lengths)] = _Record(self._whole.address(0, len(data)), len(data), 0, len(data))
+            self.records[len(lengths)] = _Record(self._whole.address(0, len(data)), len(data), 0, len(data))
             lengths.append(len(data))
         self.packets += 1
         self.cut_packets += len(lengths)
         return len(lengths)
+
+
+class Comparison(Cuts):
+    """The loop, its memory and what it counted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._folder = tempfile.TemporaryDirectory(prefix="dpcap-differential-")
+        self._library = compile_c(_LOOP, Path(self._folder.name), "-O2")
+        self.counts = Counts()
 
     def run(self, entries: Sequence[Entry], packets: Iterable[bytes]) -> str:
         """Compare all with all. What the first difference is; empty: there is none."""
@@ -198,20 +206,20 @@ class Comparison:
         for row, found in zip(table, entries, strict=True):
             row.insns = found.oracle.address
             for form, program in enumerate(found.programs.values()):
-                row.call[form] = _jit(program)
+                row.call[form] = jit_address(program)
                 row.burst[form] = _burst(program)
         first = _Difference()
         for data in packets:
             n = self.packet(data)
             self._library.compare(
-                table, len(table), self._records, n, ctypes.byref(self.counts), ctypes.byref(first)
+                table, len(table), self.records, n, ctypes.byref(self.counts), ctypes.byref(first)
             )
             if self.counts.differences:
                 return self._describe(entries[first.filter], first, data)
         return ""
 
     def _describe(self, found: Entry, first: Any, data: bytes) -> str:
-        length = self._records[first.record].len
+        length = self.records[first.record].len
         how = "in a burst from there on" if first.in_burst else "called"
         shown = (s for s in explain.stages(found.tap, native=False) if s.kind in ("cbpf", "ir", "pass"))
         return (
@@ -225,7 +233,8 @@ def _address(pointer: Any) -> int:
     return int(ffi.cast("uintptr_t", pointer))
 
 
-def _jit(program: Program) -> int:
+def jit_address(program: Program) -> int:
+    """The machine code of a program, called a packet at a time."""
     if lib.dpcap_vm_jit(program.handle) != 0:
         raise OSError("no JIT for this machine")
     return _address(lib.dpcap_vm_jit_entry(program.handle))
