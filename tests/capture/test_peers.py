@@ -27,6 +27,7 @@ from dpcap.capture import cli
 from dpcap.capture.options import OPTIONS, REFUSED
 from support.captures import capinfos, read_pcap, read_pcapng
 from support.command import Command, dpcap_argv
+from support.kernel_bpf import needs_kernel_bpf
 from support.packets import assorted
 from support.testpmd import Testpmd, wait_until
 
@@ -225,6 +226,7 @@ def veth():
     """Run in a namespace with the end `left` of a veth, into which UDP packets of 90 bytes are sent."""
     if os.geteuid():
         pytest.skip("needs root")
+    needs_kernel_bpf()  # to filter packets of a socket
     name = f"dpcap-{os.getpid()}-peers"
     inside = ["nsenter", f"--net=/run/netns/{name}"]
     subprocess.run(["ip", "netns", "add", name], check=True)

@@ -17,6 +17,7 @@ import traffic
 
 from support.captures import Packet, read_pcapng, tcpdump_filter, tshark_fields
 from support.command import Command, dpcap, tcpdump
+from support.kernel_bpf import needs_kernel_bpf
 from support.netns import LEFT, RIGHT, TwoHosts
 from support.testpmd import Testpmd, wait_until
 
@@ -86,6 +87,7 @@ class Network:
 
 @pytest.fixture(scope="module")
 def network(hugepages: HugePages) -> Iterator[Network]:
+    needs_kernel_bpf()  # tcpdump filters by it
     with TwoHosts() as hosts:
         # Without qdisc_bypass=0 the kernel hides what the driver sends from tcpdump.
         vdevs = [f"net_af_packet{i},iface={end},qdisc_bypass=0" for i, end in enumerate(("left", "right"))]

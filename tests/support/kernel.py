@@ -25,6 +25,7 @@ from filter_engines import compile_c
 from dpcap.filters.kernel import kernel_forms
 from dpcap.ubpf_host.errors import EngineError
 from dpcap.ubpf_host.foreign import Ubpf
+from support import kernel_bpf
 from support.differential import Cuts, entry, jit_address
 
 if TYPE_CHECKING:
@@ -242,7 +243,9 @@ class Engines:
     """The loop, the kernel's map and what was counted."""
 
     def __init__(self) -> None:
-        """Raise NotAllowedError where bpf(2) may not be called."""
+        """Raise NotAllowedError where bpf(2) may not be called, or does not answer."""
+        if not kernel_bpf.answers():
+            raise NotAllowedError("bpf(2) takes no programs here, or does not answer")
         self._folder = tempfile.TemporaryDirectory(prefix="dpcap-kernel-")
         self._library = compile_c(_LOOP, Path(self._folder.name), "-O2", "-D_GNU_SOURCE")
         self._map = self._library.make_map(_VALUE, 1 << 10)  # BPF_F_MMAPABLE

@@ -10,6 +10,7 @@ import pytest
 
 from dpcap.capture.errors import ToolError
 from dpcap.capture.uprobe import features, libbpf, program
+from support.kernel_bpf import needs_kernel_bpf
 
 
 def needs_uprobes() -> None:
@@ -25,6 +26,7 @@ def needs_uprobes() -> None:
         libbpf.library()
     except ToolError as error:
         pytest.skip(str(error))
+    needs_kernel_bpf()
     lacks = features.missing_features()
     if lacks:
         pytest.skip(f"the kernel lacks {', '.join(lacks)}")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from support.kernel_bpf import needs_kernel_bpf
 from support.packets import assorted
 
 SOURCES = Path(__file__).parent / "bpf" / "xdp"
@@ -40,6 +41,7 @@ def compare(name: str, machine: str, folder: Path) -> list[list[str]]:
     """Rows of program, our answer, the kernel's answer, packets run with equal results."""
     if shutil.which("clang") is None:
         pytest.skip("clang is not installed")
+    needs_kernel_bpf()
     target = folder / f"{name}.o"
     options = ["-target", "bpf", f"-mcpu={machine}", "-O2", "-g", "-Wno-address-of-packed-member"]
     subprocess.run(["clang", *options, "-c", SOURCES / f"{name}.c", "-o", target], check=True)

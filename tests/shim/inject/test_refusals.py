@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from support.injection import BUILT, SOURCES, Puppet, compile_with, inject, traced
+from support.kernel_bpf import needs_kernel_bpf
 from support.testpmd import NATIVE, PLUGIN, wait_until
 
 PAYLOAD = BUILT / "libinject_payload.so"
@@ -29,6 +30,7 @@ def refused(puppet: Puppet, reason: str, library: Path | str = PAYLOAD) -> None:
 
 
 def test_seccomp():
+    needs_kernel_bpf()
     with Puppet("accept", PUPPET_SECCOMP="1") as puppet:
         refused(puppet, "a seccomp filter judges its system calls")
         assert puppet.wake() == ["woken"]
