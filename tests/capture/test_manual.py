@@ -22,7 +22,8 @@ def shown(tmp_path_factory):
     path.write_text(manual.page("1.2.3"))
     done = subprocess.run(
         ["man", "--warnings", "-l", path], capture_output=True, text=True, check=True,
-        env=os.environ | {"MANWIDTH": "100", "LC_ALL": "C.UTF-8", "MANPAGER": "cat"},
+        env=os.environ
+        | {"MANWIDTH": "100", "LC_ALL": "C.UTF-8", "MANPAGER": "cat", "MAN_DISABLE_SECCOMP": "1"},
     )  # fmt: skip
     assert done.stderr == ""
     return re.sub(r"\x1b\[[0-9;]*m|.\x08", "", done.stdout).replace("\u2010", "-")
