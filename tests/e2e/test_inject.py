@@ -17,6 +17,7 @@ import traffic
 from support.captures import read_pcap, read_pcapng, tcpdump_filter
 from support.command import Command, dpcap_argv, run_dpcap
 from support.injection import BUILT, INJECTOR, SOURCES, traced
+from support.kernel_bpf import needs_kernel_bpf
 from support.polling import Polling
 from support.testpmd import NATIVE, PLUGIN, Testpmd
 
@@ -126,6 +127,7 @@ def test_attach_dry_run_prints_every_check(bare: Testpmd) -> None:
 
 
 def test_it_is_off_unless_asked_for(bare: Testpmd) -> None:
+    needs_kernel_bpf()  # uprobes are what is left
     done = run_dpcap("--pid", str(bare.pid), "-c", "1", "-w", "/dev/null")
     assert bare.sockets() == []
     assert PLUGIN not in Path(f"/proc/{bare.pid}/maps").read_text()
