@@ -55,7 +55,7 @@ def test_text_into_a_reader_that_leaves(apps):
 def capture_both(apps, out):
     """What dpcap said, and the file, decompressed."""
     pids = [word for app in apps for word in ("--pid", str(app.pid))]
-    argv = dpcap_argv(*pids, "-i", "any", "-c", "3000", "-w", out)
+    argv = dpcap_argv(*pids, "-i", "any", "-Q", "in", "-c", "3000", "-w", out)
     done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60)
     program = {".gz": "gzip", ".zst": "zstd", ".lz4": "lz4"}.get(out.suffix)
     plain = out.with_name("plain.pcapng")
@@ -106,7 +106,7 @@ def test_several_applications_in_one_file(suffix, apps, tmp_path):
         assert interface[15] == b"net_null"
     if shutil.which("tshark"):
         names = {row[0] for row in tshark_fields(plain, "frame.interface_name")}
-        assert names == {port for port, _ in sizes}
+        assert names == {p.port for p in packets}
 
 
 def test_a_compressed_ring_of_files(apps, tmp_path):
