@@ -16,27 +16,6 @@
 
 struct dpcap_clock hooks_clock;
 
-#define ETHERNET_ADDRESS_MASK 0x0000ffffffffffffULL
-
-/* epb_flags, bits 2-4: how the port came to receive the frame. */
-static __rte_always_inline uint32_t
-reception_type(const uint8_t *data, uint32_t len, uint64_t mac)
-{
-	uint64_t destination;
-
-	if (len < sizeof(destination))
-		return 0;
-	memcpy(&destination, data, sizeof(destination));
-	destination &= ETHERNET_ADDRESS_MASK;
-	if (destination == ETHERNET_ADDRESS_MASK)
-		return DPCAP_EPB_BROADCAST;
-	if (destination & 1)
-		return DPCAP_EPB_MULTICAST;
-	if (mac == 0)
-		return 0;
-	return destination == mac ? DPCAP_EPB_UNICAST : DPCAP_EPB_PROMISCUOUS;
-}
-
 #define RX_CSUM_MASK (RTE_MBUF_F_RX_IP_CKSUM_MASK | RTE_MBUF_F_RX_L4_CKSUM_MASK)
 #define RX_CSUM_GOOD (RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD)
 /* Segmentation implies the checksums of the segments. */
@@ -50,7 +29,7 @@ packet_flags(const struct sink *sink, const struct rte_mbuf *m, const struct fra
 	uint32_t flags = 0;
 
 	if (rx) {
-		flags = reception_type(frame->data, frame->len,
+		flags = dpcap_epb_reception(frame->data, frame->len,
 				       atomic_load_explicit(&sink->mac, memory_order_relaxed));
 		if ((m->ol_flags & RX_CSUM_MASK) == RX_CSUM_GOOD)
 			flags |= DPCAP_EPB_CSUM_VALID;

@@ -66,6 +66,27 @@
 #define DPCAP_EPB_TSO (1u << 11)
 #define DPCAP_EPB_CRC_ERROR (1u << 24) /* link-layer errors, bits 24-31 */
 
+#define DPCAP_EPB_ADDRESS_MASK 0x0000ffffffffffffULL /* 6 bytes of a little-endian load of 8 */
+
+/* The reception type of an Ethernet frame: how the port, whose address is mac (0: not known), came to receive it. */
+static inline uint32_t
+dpcap_epb_reception(const uint8_t *data, uint32_t len, uint64_t mac)
+{
+	uint64_t destination;
+
+	if (len < sizeof(destination))
+		return 0;
+	memcpy(&destination, data, sizeof(destination));
+	destination &= DPCAP_EPB_ADDRESS_MASK;
+	if (destination == DPCAP_EPB_ADDRESS_MASK)
+		return DPCAP_EPB_BROADCAST;
+	if (destination & 1)
+		return DPCAP_EPB_MULTICAST;
+	if (mac == 0)
+		return 0;
+	return destination == mac ? DPCAP_EPB_UNICAST : DPCAP_EPB_PROMISCUOUS;
+}
+
 /* One packet to write. */
 struct dpcap_epb {
 	uint64_t ts_ns;	  /* nanoseconds of CLOCK_REALTIME */

@@ -28,7 +28,6 @@
 #define BURST_PATIENCE_NS 100000000ULL
 /* After the end, a reader that does not read is not waited for. */
 #define STOP_PATIENCE_NS 1500000000ULL
-#define ETHERNET_ADDRESS_MASK 0x0000ffffffffffffULL
 
 struct ring {
 	struct dpcap_ring_writer *writer;
@@ -105,25 +104,6 @@ tell_statistics(struct dpcap_pump *pump)
 	}
 }
 
-/* epb_flags, bits 2-4: how the port came to receive the frame. */
-static uint32_t
-reception_type(const uint8_t *data, uint32_t len, uint64_t mac)
-{
-	uint64_t destination;
-
-	if (len < sizeof(destination))
-		return 0;
-	memcpy(&destination, data, sizeof(destination));
-	destination &= ETHERNET_ADDRESS_MASK;
-	if (destination == ETHERNET_ADDRESS_MASK)
-		return DPCAP_EPB_BROADCAST;
-	if (destination & 1)
-		return DPCAP_EPB_MULTICAST;
-	if (mac == 0)
-		return 0;
-	return destination == mac ? DPCAP_EPB_UNICAST : DPCAP_EPB_PROMISCUOUS;
-}
-
 static uint32_t
 packet_flags(const struct ring *ring, const struct uprobe_record *record, const uint8_t *data)
 {
@@ -131,7 +111,7 @@ packet_flags(const struct ring *ring, const struct uprobe_record *record, const 
 	uint32_t flags = 0;
 
 	if (ring->writer->direction == UPROBE_IN) {
-		flags = reception_type(data, record->caplen, ring->mac);
+		flags = dpcap_epb_reception(data, record->caplen, ring->mac);
 		if ((record->ol_flags & sums) == (MBUF_RX_IP_CKSUM_GOOD | MBUF_RX_L4_CKSUM_GOOD))
 			flags |= DPCAP_EPB_CSUM_VALID;
 	} else {
