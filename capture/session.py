@@ -19,16 +19,16 @@ import select
 import signal
 import stat
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 from dpcap.capture import ring
 from dpcap.capture.errors import DpcapError
 from dpcap.capture.pcapng import Statistics
 from dpcap.capture.ring import Drain, Limits, Result, RingStats
+from dpcap.capture.stop import EndSignals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from types import TracebackType
 
     from dpcap.capture.protocol import AttachRequest, Queue, Ring
 
@@ -41,8 +41,6 @@ _SLACK_NS = 5_000_000
 # How long the applications may take to let go of the rings at the end.
 _DETACH_PATIENCE = 2.0  # seconds
 _STATISTICS_SECONDS = 60.0
-
-END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Sink(Protocol):
@@ -97,39 +95,27 @@ class Totals(NamedTuple):
     dropped: int
 
 
-class Stop:
+class Stop(EndSignals):
     """Whether a signal asked for the end. A context manager: inside, signals end the capture in order.
 
     The second signal ends the program at once, for a sink that blocks for ever. SIGUSR1 asks for statistics.
     """
 
     def __init__(self) -> None:
-        self.asked = False
+        super().__init__()
         self.report_asked = False
-        self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
         """Take the signals over."""
-        for number in END_SIGNALS:
-            # nohup: a hangup that was ignored at the start stays ignored, as for tcpdump. An interrupt does
-            # not: a script's shell ignores it for what it starts with &, and ends it by kill -INT.
-            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-                self._previous[number] = signal.signal(number, self._ask)
+        super().__enter__()
         self._previous[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, self._ask_report)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Give the signals back."""
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _ask(self, number: int, _frame: object) -> None:
+    def _ask(self, number: int, frame: object) -> None:
         if self.asked:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
-        self.asked = True
+        super()._ask(number, frame)
 
     def _ask_report(self, _number: int, _frame: object) -> None:
         self.report_asked = True
